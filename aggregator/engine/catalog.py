@@ -1,0 +1,193 @@
+"""The catalog as a worker sees it: a copy of the topic `catalog` in RocksDB, and the barrier that makes it current.
+
+| key | value |
+|---|---|
+| R + catalog key | append time in ms (8 bytes), value of the record |
+| O + offset (8 bytes) | catalog key: what changed since an offset, without a scan of the whole |
+| P + catalog key | offset (8 bytes) of its record |
+| M | next offset to read (8 bytes) |
+"""
+
+import asyncio
+import json
+import struct
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from rocksdict import Rdict, ReadOptions, WriteBatch
+
+from aggregator.rules.account import Account
+from schemas.invoice import CatalogInvoice
+from schemas.plan import Plan
+from schemas.service import Service
+from schemas.subscription import Subscription
+
+_U64 = struct.Struct(">Q")
+_META = b"M"
+_CACHED_MAX = 200_000
+_RECORDS_MAX = 20_000
+
+Entry = TypeVar("Entry")
+
+
+class CatalogStore:
+    """Implements the Catalog that rules read."""
+
+    def __init__(self, database: Rdict) -> None:
+        self._database = database
+        stored = database.get(_META)
+        self.next_offset: int = 0 if stored is None else _U64.unpack(stored)[0]
+        self._services: dict[str, Service | None] = {}
+        self._accounts: dict[str, Account | None] = {}
+        self._invoices: dict[str, CatalogInvoice | None] = {}
+
+    def close(self) -> None:
+        """Release the directory."""
+        self._database.close()
+
+    def service(self, service_id: str) -> Service | None:
+        """The service of an id."""
+        try:
+            return self._services[service_id]
+        except KeyError:
+            record = self._record(f"service/{service_id}")
+            return self._keep(self._services, service_id, record and Service.model_validate(record[1]))
+
+    def account(self, subscription_id: str) -> Account | None:
+        """The account of a subscription's id."""
+        try:
+            return self._accounts[subscription_id]
+        except KeyError:
+            return self._keep(self._accounts, subscription_id, self._read_account(subscription_id))
+
+    def invoice(self, invoice_id: str) -> CatalogInvoice | None:
+        """The invoice of an id."""
+        try:
+            return self._invoices[invoice_id]
+        except KeyError:
+            record = self._record(f"invoice/{invoice_id}")
+            return self._keep(self._invoices, invoice_id, record and CatalogInvoice.of_record(record[1], record[0]))
+
+    def subscriptions_since(self, offset: int) -> Iterator[str]:
+        """The ids of the subscriptions whose records are at or after an offset of the catalog."""
+        options = ReadOptions()
+        options.set_iterate_upper_bound(b"P")
+        iterator = self._database.iter(options)
+        iterator.seek(b"O" + _U64.pack(offset))
+        while iterator.valid():
+            kind, _, name = iterator.value().decode().partition("/")
+            if kind == "subscription":
+                yield name
+            iterator.next()
+
+    def apply(self, records: list[Any], next_offset: int) -> None:
+        """Take over records of the topic, in its order. A version lower than the one held is ignored."""
+        batch = WriteBatch(raw_mode=True)
+        newest: dict[bytes, Any] = {}
+        for record in records:
+            if record.value is not None and self._is_newer(record, newest):
+                newest[record.key] = record
+        for key, record in newest.items():
+            held_at = self._database.get(b"P" + key)
+            if held_at is not None:
+                batch.delete(b"O" + held_at)
+            offset = _U64.pack(record.offset)
+            batch.put(b"R" + key, _U64.pack(record.timestamp) + record.value)
+            batch.put(b"O" + offset, key)
+            batch.put(b"P" + key, offset)
+        batch.put(_META, _U64.pack(next_offset))
+        self._database.write(batch)
+        self.next_offset = next_offset
+        self._forget(newest)
+
+    def _is_newer(self, record: Any, newest: dict[bytes, Any]) -> bool:
+        version = json.loads(record.value)["version"]
+        if record.key in newest:
+            return bool(version >= json.loads(newest[record.key].value)["version"])
+        held = self._database.get(b"R" + record.key)
+        return held is None or version >= json.loads(held[8:])["version"]
+
+    def _forget(self, keys: dict[bytes, Any]) -> None:
+        for key in keys:
+            kind, _, name = key.decode().partition("/")
+            if kind == "subscription":
+                self._accounts.pop(name, None)
+            elif kind == "invoice":
+                self._invoices.pop(name, None)
+            else:  # services and plans change seldom, and accounts are made of them
+                self._services.pop(name, None)
+                self._accounts.clear()
+
+    def _record(self, key: str) -> tuple[int, dict[str, Any]] | None:
+        stored = self._database.get(b"R" + key.encode())
+        return None if stored is None else (_U64.unpack_from(stored)[0], json.loads(stored[8:]))
+
+    def _read_account(self, subscription_id: str) -> Account | None:
+        record = self._record(f"subscription/{subscription_id}")
+        if record is None:
+            return None
+        subscription = Subscription.of_record(record[1], record[0])
+        service = self.service(subscription.service_id)
+        plan = self._record(f"plan/{subscription.payment_plan_id}")
+        if service is None or plan is None:
+            return None  # the control plane publishes them first; without them the subscription can't be billed
+        return Account.of(subscription, service, Plan.model_validate(plan[1]))
+
+    @staticmethod
+    def _keep(cache: dict[str, Entry], key: str, entry: Entry) -> Entry:
+        if len(cache) > _CACHED_MAX:
+            cache.clear()
+        cache[key] = entry
+        return entry
+
+
+class CatalogFollower:
+    """Reads the catalog's topic into the store, for all partitions of the process."""
+
+    def __init__(self, store: CatalogStore, topic: str, bootstrap: str) -> None:
+        self.store = store
+        self._tp = TopicPartition(topic, 0)
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_wait_ms=100,
+        )
+        self._running: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Connect, and read all there is."""
+        await self._consumer.start()
+        self._consumer.assign([self._tp])
+        begin = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
+        self._consumer.seek(self._tp, max(begin, self.store.next_offset))
+        await self.barrier()
+
+    async def stop(self) -> None:
+        """Disconnect; the store stays open."""
+        for task in (self._running, self._waiting):
+            if task is not None:
+                task.cancel()
+        await self._consumer.stop()
+
+    async def barrier(self) -> None:
+        """Apply all that the topic held when this was called. One request is in flight however many wait: a caller
+        may share a run that has not begun, never one that has asked for the end already."""
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._run_after(self._running))
+        await asyncio.shield(self._waiting)
+
+    async def _run_after(self, running: asyncio.Task[None] | None) -> None:
+        if running is not None:
+            await asyncio.wait([running])
+        self._running, self._waiting = self._waiting, None
+        end = (await self._consumer.end_offsets([self._tp]))[self._tp]
+        while (position := await self._consumer.position(self._tp)) < end:
+            fetched = await self._consumer.getmany(self._tp, timeout_ms=50, max_records=_RECORDS_MAX)
+            if records := fetched.get(self._tp):
+                self.store.apply(records, records[-1].offset + 1)
+            elif (now := await self._consumer.position(self._tp)) > position:
+                self.store.apply([], now)

@@ -1,0 +1,144 @@
+"""Restore: bring a partition's tables up to its changelogs, from where they stand to the end.
+
+The ends are asked for after InitProducerId has returned: no transaction of a former owner is open then, so what is
+committed before the end is whole in all three topics. A tail is read when the consumer's *position* reaches the end:
+transaction markers occupy offsets, so the last record's offset never tells.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from aggregator.engine.commit import CHANGELOGS, PLACE_HEADER
+from aggregator.engine.halt import Halt, HaltReason
+from aggregator.engine.tables import Changes, Due, Meta, Tables
+from schemas.position import Position
+from schemas.timestamps import parse_timestamp
+from schemas.topics import Topic
+from schemas.totals import PERIOD_METER, PeriodState
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS_MAX = 60
+FETCH_BYTES = 8 << 20
+RECORDS_MAX = 20_000
+_MARKED_RECORD = 2
+"""A transaction puts one position record and one marker, so nothing was between records that are this close."""
+
+
+class Restore:
+    """Reads the changelogs of one partition into its tables."""
+
+    def __init__(self, tables: Tables, names: dict[Topic, str], partition: int, bootstrap: str) -> None:
+        self._tables = tables
+        self._partition = partition
+        self._topics = {TopicPartition(names[topic], partition): topic for topic in CHANGELOGS}
+        self._bootstrap = bootstrap
+        self._position_offset: int | None = None
+
+    async def run(self) -> int:
+        """Apply the tails; returns how many records they held. Raises Halt."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=50,
+        )
+        await consumer.start()
+        try:
+            return await self._read(consumer)
+        finally:
+            await consumer.stop()
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> int:
+        partitions = list(self._topics)
+        consumer.assign(partitions)
+        begins = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        for tp, topic in self._topics.items():
+            offset = self._tables.meta.changelog_offsets.get(topic, 0)
+            if offset > ends[tp]:
+                what = f"The state of partition {tp.partition} is ahead of {tp.topic} ({offset} > {ends[tp]})"
+                raise Halt(HaltReason.STATE_AHEAD_OF_LOG, what)
+            consumer.seek(tp, max(offset, begins[tp]))
+            if topic is Topic.AGGREGATOR_POSITIONS and offset > 0:
+                self._position_offset = offset - 1
+        return await self._read_to(consumer, ends)
+
+    async def _read_to(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> int:
+        count = 0
+        loop = asyncio.get_running_loop()
+        progress_at = loop.time()
+        while behind := [tp for tp, end in ends.items() if await consumer.position(tp) < end]:
+            fetched = await consumer.getmany(*behind, timeout_ms=50, max_records=RECORDS_MAX)
+            records = [record for batch in fetched.values() for record in batch]
+            if records:
+                progress_at = loop.time()
+                count += len(records)
+                self._apply(fetched)
+            elif loop.time() - progress_at > IDLE_SECONDS_MAX:
+                what = f"The restore of partition {self._partition} got nothing for {IDLE_SECONDS_MAX} s"
+                raise Halt(HaltReason.RESTORE_STUCK, what)
+        offsets = {self._topics[tp]: await consumer.position(tp) for tp in ends}
+        self._tables.write(Changes(), self._meta(self._tables.meta.position, offsets))
+        return count
+
+    def _apply(self, fetched: dict[TopicPartition, Sequence[Any]]) -> None:
+        changes = Changes()
+        position = self._tables.meta.position
+        offsets = {}
+        closed: dict[str, int] = {}
+        for tp, records in fetched.items():
+            topic = self._topics[tp]
+            offsets[topic] = records[-1].offset + 1
+            for record in records:
+                if topic is Topic.ACCEPTED_USAGE:
+                    changes.put_place(record.key, dict(record.headers)[PLACE_HEADER])
+                elif topic is Topic.USAGE_TOTALS:
+                    changes.put_total(record.key, record.value)
+                    self._restore_agenda(record, changes, closed)
+                else:
+                    position = self._follow(position, record)
+        for subscription_id, start in closed.items():
+            changes.put_latest_closed(subscription_id, start)
+        self._tables.write(changes, self._meta(position, offsets))
+
+    def _meta(self, position: Position | None, offsets: dict[Any, int]) -> Meta:
+        meta = self._tables.meta
+        return Meta(position, {**meta.changelog_offsets, **offsets}, meta.catalog_offset)
+
+    def _restore_agenda(self, record: Any, changes: Changes, closed: dict[str, int]) -> None:
+        """The agenda is not in the log: it follows from the states of the periods."""
+        subscription_id, start_text, meter = json.loads(record.key)
+        if meter != PERIOD_METER:
+            return
+        state = PeriodState.of_json(record.value)
+        start = parse_timestamp(start_text)
+        if state.closed:
+            latest = closed.get(subscription_id) or self._tables.latest_closed(subscription_id) or start
+            closed[subscription_id] = max(latest, start)
+        lower_bound = state.period_end if state.last_at is None or not state.closed else state.last_at
+        if lower_bound is not None and (not state.closed or state.last_at is not None):
+            changes.put_due(Due(lower_bound, subscription_id, start))
+
+    def _follow(self, position: Position | None, record: Any) -> Position:
+        """The next link of the chain of positions. Compaction may remove links, so only a neighbour must match."""
+        following = Position.of_json(record.value)
+        is_neighbour = self._position_offset is not None and record.offset - self._position_offset <= _MARKED_RECORD
+        self._position_offset = record.offset
+        if position is None or following.prev is None:
+            return following
+        behind = any(following.prev[topic] < offset for topic, offset in position.positions.items())
+        if behind or (is_neighbour and following.prev != position.positions):
+            what = (
+                f"The positions of partition {self._partition} do not chain at offset {record.offset}:"
+                f" {position.positions} is followed by {following.prev}"
+            )
+            raise Halt(HaltReason.CHAIN_BROKEN, what)
+        return following

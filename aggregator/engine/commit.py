@@ -1,0 +1,184 @@
+"""The one place where the work of a partition becomes true."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.util import calc_crc32c
+
+from aggregator.engine import metrics
+from aggregator.engine.closing import Agenda, Round
+from aggregator.engine.tables import Changes, Meta, Tables
+from aggregator.engine.transaction import Headers, Transaction
+from aggregator.rules.deciding import Decisions, Rejected
+from schemas.position import LastRecord, Ledger, Position
+from schemas.timestamps import timestamp_text
+from schemas.topics import Topic
+from schemas.totals import PERIOD_METER, total_key
+
+PLACE_HEADER = "place"
+
+CHANGELOGS = (Topic.ACCEPTED_USAGE, Topic.USAGE_TOTALS, Topic.AGGREGATOR_POSITIONS)
+
+
+@dataclass(slots=True)
+class BrokerTime:
+    """The latest append time (ms) that the broker acknowledged for a position record, and when we heard of it.
+
+    The moment we heard only serves to guess when asking again may be worth it; it decides nothing.
+    """
+
+    at: int = 0
+    heard_at: float = 0.0
+
+    def guess(self, now: float) -> int:
+        """About what the broker's clock says, in ms."""
+        return self.at + int((now - self.heard_at) * 1_000)
+
+
+class Commits:
+    """Writes what was decided: first to the log, then to the tables."""
+
+    def __init__(
+        self,
+        producer: AIOKafkaProducer,
+        names: dict[Topic, str],
+        partition: int,
+        tables: Tables,
+        agenda: Agenda,
+        timeout_seconds: float,
+    ) -> None:
+        self._producer = producer
+        self._names = names
+        self._partition = partition
+        self._tables = tables
+        self._agenda = agenda
+        self._timeout_seconds = timeout_seconds
+        self.broker_time = BrokerTime()
+
+    async def batch(self, position: Position, last: Any, next_offset: int, decisions: Decisions) -> None:
+        """A batch of `usage-events` up to `next_offset`, of which `last` was the last record."""
+        transaction, changes = self._transaction(), Changes()
+        for accepted, key, place in decisions.accepted:
+            transaction.append(Topic.ACCEPTED_USAGE, key, accepted.to_json(), [(PLACE_HEADER, place)])
+            changes.put_place(key, place)
+        for (subscription_id, start, meter), total in decisions.totals.items():
+            start_text = decisions.periods[subscription_id, start][0].start_text
+            _put_total(transaction, changes, total_key(subscription_id, start_text, meter), total.to_json())
+        for (subscription_id, start), (period, state) in decisions.periods.items():
+            key = total_key(subscription_id, period.start_text, PERIOD_METER)
+            _put_total(transaction, changes, key, state.to_json())
+            changes.periods[subscription_id, start] = state
+        changes.totals = decisions.totals
+        for rejected in decisions.rejected:
+            record: Any = rejected.record
+            headers = _rejection_headers(rejected, self._partition)
+            transaction.append(Topic.REJECTED_USAGE, record.key, record.value, headers)
+        for key_, account in decisions.waiting.items():
+            if (due := self._agenda.entry(account, *decisions.periods[key_])) is not None:
+                changes.put_due(due)
+        ledger = position.ledger.plus(
+            accepted=len(decisions.accepted),
+            duplicate=decisions.duplicates,
+            rejected=len(decisions.rejected) - decisions.duplicates,
+        )
+        await self._commit(transaction, changes, position, next_offset, ledger, last_record(last))
+
+    async def closings(self, position: Position, round_: Round) -> None:
+        """The periods of a round: their records for the closer, their states, and the agenda after them."""
+        transaction, changes = self._transaction(), Changes()
+        latest_closed: dict[str, int] = {}
+        for account, period, closing in round_.closed:
+            subscription_id = account.subscription.id
+            for key, value in closing.closed.records() if closing.closed is not None else ():
+                transaction.append(Topic.CLOSED_PERIODS, key, value)
+            for meter, total in closing.totals.items():
+                key = total_key(subscription_id, period.start_text, meter)
+                _put_total(transaction, changes, key, total.to_json())
+                changes.totals[subscription_id, period.start, meter] = total
+            key = total_key(subscription_id, period.start_text, PERIOD_METER)
+            _put_total(transaction, changes, key, closing.state.to_json())
+            changes.periods[subscription_id, period.start] = closing.state
+            before = latest_closed.get(subscription_id) or self._tables.latest_closed(subscription_id) or period.start
+            latest_closed[subscription_id] = max(before, period.start)
+        for subscription_id, start in latest_closed.items():
+            changes.put_latest_closed(subscription_id, start)
+        for due in round_.settled:
+            changes.drop_due(due)
+        for due in round_.put:
+            changes.put_due(due)
+        if round_.closed:
+            await self._commit_in_place(transaction, changes, position)
+        else:
+            self._tables.write(changes, self._tables.meta)
+
+    async def heartbeat(self, position: Position) -> None:
+        """Only the position again, to learn the broker's time."""
+        await self._commit_in_place(self._transaction(), Changes(), position)
+
+    def _transaction(self) -> Transaction:
+        return Transaction(self._producer, self._names, self._partition)
+
+    async def _commit_in_place(self, transaction: Transaction, changes: Changes, position: Position) -> None:
+        next_offset = position.positions[Topic.USAGE_EVENTS]
+        await self._commit(transaction, changes, position, next_offset, position.ledger, position.last)
+
+    async def _commit(
+        self,
+        transaction: Transaction,
+        changes: Changes,
+        before: Position,
+        next_offset: int,
+        ledger: Ledger,
+        last: LastRecord | None,
+    ) -> None:
+        """In this order, and in no other:
+
+        1. the transaction commits: verdicts, sums, position and ledger, all or nothing. Killed before the broker has
+           the commit, the next owner aborts it and reads the batch again;
+        2. RocksDB takes the same changes, with the position, in one atomic write. Killed before or inside it, the
+           restore reads the changes from the changelogs and finds the batch done in the position record.
+        """
+        position = Position(
+            positions={**before.positions, Topic.USAGE_EVENTS.value: next_offset},
+            partitions=before.partitions,
+            prev=before.positions,
+            ledger=ledger,
+            last=last,
+        )
+        begun = time.monotonic()
+        committed = await transaction.commit(str(self._partition).encode(), position.to_json(), self._timeout_seconds)
+        now = time.monotonic()
+        meta = self._tables.meta
+        offsets = {t.value: o for t, o in committed.next_offsets.items() if t in CHANGELOGS}
+        self._tables.write(changes, Meta(position, {**meta.changelog_offsets, **offsets}, meta.catalog_offset))
+        self.broker_time = BrokerTime(committed.appended_at, now)
+        metrics.TRANSACTION_SECONDS.observe(now - begun)
+
+
+def last_record(record: Any) -> LastRecord:
+    """What the state remembers of the last record it applied, to recognise the log by."""
+    crc = calc_crc32c((record.key or b"") + (record.value or b""))
+    return LastRecord(Topic.USAGE_EVENTS.value, record.offset, record.timestamp, crc)
+
+
+def _put_total(transaction: Transaction, changes: Changes, key: bytes, value: bytes) -> None:
+    transaction.append(Topic.USAGE_TOTALS, key, value)
+    changes.put_total(key, value)
+
+
+def _rejection_headers(rejected: Rejected, partition: int) -> Headers:
+    """The record's own headers as received, and why and where it was refused."""
+    record: Any = rejected.record
+    rejection = rejected.rejection
+    return [
+        *record.headers,
+        ("reject-code", rejection.reason.value.encode()),
+        ("reject-field", (rejection.field or "").encode()),
+        ("reject-error", rejection.error.encode()),
+        ("origin-topic", Topic.USAGE_EVENTS.value.encode()),
+        ("origin-partition", b"%d" % partition),
+        ("origin-offset", b"%d" % record.offset),
+        ("origin-time", timestamp_text(record.timestamp).encode()),
+    ]

@@ -1,0 +1,153 @@
+"""The worker's consumer group, hosted by Faust as a service: which partitions this process owns, and their tasks."""
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError
+from mode import Service
+
+from aggregator.engine.catalog import CatalogFollower, CatalogStore
+from aggregator.engine.halt import Halt, HaltReason
+from aggregator.engine.partition import Partition, Shared
+from aggregator.engine.tables import Memory
+from aggregator.settings import AggregatorSettings
+from schemas.topics import TOPICS, Topic
+
+log = logging.getLogger(__name__)
+
+SECOND_MS = 1_000
+COMMIT_SECONDS = 1.0
+FETCH_BYTES = 4 << 20
+
+
+class Engine(Service):
+    """Owns partitions of `usage-events` through the consumer group, one task each."""
+
+    abstract = False
+
+    def __init__(self, settings: AggregatorSettings, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._settings = settings
+        self._owned: dict[int, tuple[Partition, asyncio.Task[None]]] = {}
+        self._shared: Shared
+        self._store: CatalogStore
+
+    async def on_start(self) -> None:
+        """Check the topics, read the catalog, join the group."""
+        settings = self._settings
+        names = {topic: settings.topic(topic) for topic in Topic}
+        partitions = await _partitions(settings, names)
+        memory = Memory(settings.cache_mib, settings.write_buffer_mib)
+        self._store = CatalogStore(memory.open(Path(settings.state_dir) / "catalog"))
+        catalog = CatalogFollower(self._store, names[Topic.CATALOG], settings.kafka)
+        await catalog.start()
+        timeout_ms = settings.transaction_timeout_seconds * SECOND_MS
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=settings.kafka,
+            group_id=f"{settings.topic_prefix}{settings.app_id}",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=100,
+            session_timeout_ms=settings.session_timeout_seconds * SECOND_MS,
+            heartbeat_interval_ms=settings.session_timeout_seconds * SECOND_MS // 6,
+            request_timeout_ms=timeout_ms,
+            rebalance_timeout_ms=2 * timeout_ms,  # a batch in flight ends within its own timeout
+            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+            metadata_max_age_ms=30_000,
+        )
+        self._shared = Shared(settings, consumer, catalog, memory, names, partitions)
+        await consumer.start()
+        consumer.subscribe([names[Topic.USAGE_EVENTS]], listener=_Listener(self))
+
+    async def on_stop(self) -> None:
+        """Give everything up in good order: batches in flight are finished."""
+        if hasattr(self, "_shared"):
+            await self.release(set(self._owned))
+            await self._shared.consumer.stop()
+            await self._shared.catalog.stop()
+            self._store.close()
+
+    def own(self, number: int) -> None:
+        """Begin to work on a partition. Returns at once: heartbeats start only after the rebalance listener has."""
+        partition = Partition(number, self._shared)
+        self._shared.consumer.pause(TopicPartition(self._shared.names[Topic.USAGE_EVENTS], number))
+        task = asyncio.create_task(partition.run(), name=f"partition-{number}")
+        task.add_done_callback(_exit_if_failed)
+        self._owned[number] = (partition, task)
+
+    async def release(self, numbers: set[int]) -> None:
+        """Stop to work on partitions."""
+        owned = [self._owned.pop(number) for number in numbers & set(self._owned)]
+        await asyncio.gather(*(partition.stop(task) for partition, task in owned))
+
+    @Service.task
+    async def _commit_offsets(self) -> None:
+        """For dashboards of lag only: a worker reads on from the position in its state."""
+        topic = self._shared.names[Topic.USAGE_EVENTS]
+        while not self.should_stop:
+            await self.sleep(COMMIT_SECONDS)
+            offsets = {
+                TopicPartition(topic, number): partition.next_offset
+                for number, (partition, _) in self._owned.items()
+                if partition.next_offset is not None
+            }
+            try:
+                if offsets:
+                    await self._shared.consumer.commit(offsets)
+            except KafkaError as error:  # a rebalance is under way, or the broker is away: the next second tells
+                log.debug("offsets were not committed: %r", error)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        await self._engine.release({tp.partition for tp in revoked})
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        for tp in assigned:
+            self._engine.own(tp.partition)
+
+
+def _exit_if_failed(task: asyncio.Task[None]) -> None:
+    """A failed partition ends the process at once: nothing with an unknown outcome is retried inside of it."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    if isinstance(error, Halt):
+        log.critical("%s", error)
+        code = error.exit_code
+    else:
+        log.critical("%s failed", task.get_name(), exc_info=error)
+        code = HaltReason.PARTITION_FAILED.code
+    logging.shutdown()
+    os._exit(code)
+
+
+async def _partitions(settings: AggregatorSettings, names: dict[Topic, str]) -> int:
+    """How many partitions `usage-events` has, once all topics are there and agree. Raises Halt."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    await admin.start()
+    try:
+        described = await admin.describe_topics([names[topic] for topic in Topic])
+    finally:
+        await admin.close()
+    counts = {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
+    partitions = counts.get(names[Topic.USAGE_EVENTS], 0)
+    for topic_settings in TOPICS:
+        name = names[topic_settings.topic]
+        if name not in counts:
+            raise Halt(HaltReason.TOPIC_MISSING, f"The topic {name} does not exist")
+        expected = topic_settings.partitions or partitions
+        if counts[name] != expected:
+            what = f"The topic {name} has {counts[name]} partitions instead of {expected}"
+            raise Halt(HaltReason.PARTITIONS_CHANGED, what)
+    return partitions

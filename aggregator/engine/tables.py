@@ -1,0 +1,230 @@
+"""The tables of one partition in RocksDB: a cache of its changelogs, never ahead of them.
+
+| key | value |
+|---|---|
+| K + unique key | packed Place of the event that took it |
+| T + total key | as on `usage-totals` |
+| D + due time (8 bytes) + [subscription, period start] | empty: when to look at a period; a lower bound |
+| C + subscription | start of its latest closed period (8 bytes) |
+| M | the state's version, position, changelog offsets and catalog offset, as JSON |
+
+One WriteBatch changes them together with M, so that state and position are one value whatever dies in between.
+"""
+
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self, cast
+
+from rocksdict import BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch, WriteBufferManager
+
+from aggregator.engine.halt import Halt, HaltReason
+from aggregator.rules.deciding import PeriodKey, TotalKey
+from schemas.billing_period import BillingPeriod
+from schemas.position import Position
+from schemas.timestamps import parse_timestamp, timestamp_text
+from schemas.totals import PERIOD_METER, MeterTotal, PeriodState, period_prefix, total_key
+
+STATE_VERSION = 1
+_U64 = struct.Struct(">Q")
+_META = b"M"
+_CACHED_MAX = 500_000
+
+
+class Memory:
+    """What all stores of a process share: block cache and write buffers, whatever the number of partitions."""
+
+    def __init__(self, cache_mib: int, write_buffer_mib: int) -> None:
+        self._cache = Cache(cache_mib << 20)
+        self._buffers = WriteBufferManager.new_write_buffer_manager_with_cache(
+            write_buffer_mib << 20, allow_stall=False, cache=self._cache
+        )
+
+    def open(self, path: Path) -> Rdict:
+        """The store in a directory. Raises Halt where another process has it open."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        blocks = BlockBasedOptions()
+        blocks.set_bloom_filter(10, False)
+        blocks.set_block_cache(self._cache)
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_write_buffer_manager(self._buffers)
+        options.set_write_buffer_size(64 << 20)
+        options.set_max_background_jobs(2)
+        options.set_allow_concurrent_memtable_write(False)
+        options.set_enable_write_thread_adaptive_yield(False)
+        options.set_memtable_prefix_bloom_ratio(0.1)
+        options.set_memtable_whole_key_filtering(True)
+        options.set_block_based_table_factory(blocks)
+        try:
+            return Rdict(str(path), options=options)
+        except Exception as error:  # rocksdict raises bare Exceptions
+            if "lock" in str(error).lower():
+                raise Halt(HaltReason.STATE_LOCKED, f"The store {path} is in use") from error
+            raise
+
+
+@dataclass(slots=True, frozen=True)
+class Meta:
+    """Where the tables stand: the aggregator's position, and what is applied of each changelog and of the catalog."""
+
+    position: Position | None = None
+    changelog_offsets: dict[str, int] = field(default_factory=dict)
+    catalog_offset: int = 0
+
+    def to_json(self) -> bytes:
+        """The value of M."""
+        position = None if self.position is None else self.position.to_json().decode()
+        return json.dumps(
+            {
+                "version": STATE_VERSION,
+                "position": position,
+                "changelogs": self.changelog_offsets,
+                "catalog": self.catalog_offset,
+            }
+        ).encode()
+
+    @classmethod
+    def of_json(cls, value: bytes) -> Self:
+        """The inverse of to_json()."""
+        document = json.loads(value)
+        assert document["version"] == STATE_VERSION, "a state of another version is rebuilt before it is opened"
+        position = document["position"]
+        return cls(
+            None if position is None else Position.of_json(position.encode()),
+            document["changelogs"],
+            document["catalog"],
+        )
+
+
+@dataclass(slots=True, frozen=True)
+class Due:
+    """An entry of the agenda: a period to look at, not before `at` (ms)."""
+
+    at: int
+    subscription_id: str
+    period_start: int
+
+    def key(self) -> bytes:
+        """The key that orders entries by time."""
+        start = timestamp_text(self.period_start)
+        return b"D" + _U64.pack(self.at) + json.dumps([self.subscription_id, start], ensure_ascii=False).encode()
+
+    @classmethod
+    def of_key(cls, key: bytes) -> "Due":
+        """The inverse of key()."""
+        subscription_id, start = json.loads(key[9:])
+        return cls(_U64.unpack_from(key, 1)[0], subscription_id, parse_timestamp(start))
+
+
+class Tables:
+    """Implements the Tables that rules read, over RocksDB; totals and periods in use are kept decoded."""
+
+    def __init__(self, database: Rdict) -> None:
+        self._database = database
+        self._totals: dict[TotalKey, MeterTotal] = {}
+        self._periods: dict[PeriodKey, PeriodState] = {}
+        stored = database.get(_META)
+        self.meta = Meta() if stored is None else Meta.of_json(stored)
+
+    def close(self) -> None:
+        """Release the directory."""
+        self._database.close()
+
+    def places(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """One multi-get for all keys of a batch."""
+        found: Any = self._database.get([b"K" + key for key in keys]) if keys else ()
+        return cast(Sequence[bytes | None], found)
+
+    def period(self, subscription_id: str, period: BillingPeriod) -> PeriodState | None:
+        """A copy of the period's state."""
+        state = self._periods.get((subscription_id, period.start))
+        if state is not None:
+            return replace(state)
+        stored = self._database.get(b"T" + total_key(subscription_id, period.start_text, PERIOD_METER))
+        return None if stored is None else PeriodState.of_json(stored)
+
+    def total(self, subscription_id: str, period: BillingPeriod, meter: str) -> MeterTotal | None:
+        """A copy of the meter's total."""
+        total = self._totals.get((subscription_id, period.start, meter))
+        if total is not None:
+            return replace(total)
+        stored = self._database.get(b"T" + total_key(subscription_id, period.start_text, meter))
+        return None if stored is None else MeterTotal.of_json(stored)
+
+    def totals_of(self, subscription_id: str, period: BillingPeriod) -> dict[str, MeterTotal]:
+        """The total of every meter of a period."""
+        prefix = b"T" + period_prefix(subscription_id, period.start_text)
+        return {
+            meter: MeterTotal.of_json(value)
+            for key, value in self._scan(prefix)
+            if (meter := json.loads(key[1:])[2]) != PERIOD_METER
+        }
+
+    def due_until(self, at: int) -> Iterator[Due]:
+        """The entries of the agenda up to a time in ms, the earliest first."""
+        for key, _ in self._scan(b"D"):
+            due = Due.of_key(key)
+            if due.at > at:
+                return
+            yield due
+
+    def next_due_at(self) -> int | None:
+        """The time of the agenda's first entry in ms."""
+        return next((Due.of_key(key).at for key, _ in self._scan(b"D")), None)
+
+    def latest_closed(self, subscription_id: str) -> int | None:
+        """The start in ms of the latest closed period of a subscription."""
+        stored = self._database.get(b"C" + subscription_id.encode())
+        return None if stored is None else _U64.unpack(stored)[0]
+
+    def write(self, changes: "Changes", meta: Meta) -> None:
+        """Apply changes and position in one atomic write."""
+        changes.batch.put(_META, meta.to_json())
+        self._database.write(changes.batch)
+        self.meta = meta
+        if len(self._totals) + len(self._periods) > _CACHED_MAX:
+            self._totals.clear()
+            self._periods.clear()
+        self._totals.update(changes.totals)
+        self._periods.update(changes.periods)
+
+    def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        options = ReadOptions()
+        options.set_iterate_upper_bound(prefix[:-1] + bytes([prefix[-1] + 1]))
+        iterator = self._database.iter(options)
+        iterator.seek(prefix)
+        while iterator.valid():
+            yield iterator.key(), iterator.value()
+            iterator.next()
+
+
+class Changes:
+    """One WriteBatch in the making, and the decoded objects that replace the tables' own once it is written."""
+
+    def __init__(self) -> None:
+        self.batch: Any = WriteBatch(raw_mode=True)
+        self.totals: dict[TotalKey, MeterTotal] = {}
+        self.periods: dict[PeriodKey, PeriodState] = {}
+
+    def put_place(self, key: bytes, place: bytes) -> None:
+        """A unique key is taken."""
+        self.batch.put(b"K" + key, place)
+
+    def put_total(self, key: bytes, value: bytes) -> None:
+        """A record of `usage-totals`."""
+        self.batch.put(b"T" + key, value)
+
+    def put_due(self, due: Due) -> None:
+        """A period is on the agenda."""
+        self.batch.put(due.key(), b"")
+
+    def drop_due(self, due: Due) -> None:
+        """A period is off the agenda."""
+        self.batch.delete(due.key())
+
+    def put_latest_closed(self, subscription_id: str, period_start: int) -> None:
+        """The latest closed period of a subscription."""
+        self.batch.put(b"C" + subscription_id.encode(), _U64.pack(period_start))

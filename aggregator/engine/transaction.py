@@ -1,0 +1,75 @@
+"""One Kafka transaction of a partition: records gathered in batches, then written and committed in one go."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from aggregator.engine.halt import Halt, HaltReason
+from schemas.topics import Topic
+
+BATCH_BYTES_MAX = 1 << 20
+"""A record that is larger travels in a batch of its own; the topic's max.message.bytes is what bounds it."""
+
+Headers = list[tuple[str, bytes]]
+
+
+@dataclass(slots=True, frozen=True)
+class Committed:
+    """What the broker said of a committed transaction: the offset after the last record by topic, and the append time
+    in ms of the position record."""
+
+    next_offsets: dict[Topic, int]
+    appended_at: int
+
+
+class Transaction:
+    """Records for one partition of several topics. The position record goes last, with `commit`."""
+
+    def __init__(self, producer: AIOKafkaProducer, names: dict[Topic, str], partition: int) -> None:
+        self._producer = producer
+        self._names = names
+        self._partition = partition
+        self._full: dict[Topic, list[Any]] = defaultdict(list)
+        self._open: dict[Topic, Any] = {}
+
+    def append(self, topic: Topic, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> None:
+        """Add a record. Nothing is sent before commit()."""
+        builder = self._open.get(topic)
+        if builder is None:
+            builder = self._open[topic] = self._producer.create_batch()
+        if builder.append(timestamp=None, key=key, value=value, headers=headers or []) is None:
+            self._full[topic].append(builder)
+            builder = self._open[topic] = self._producer.create_batch()
+            appended = builder.append(timestamp=None, key=key, value=value, headers=headers or [])
+            assert appended is not None, "an empty batch takes a record of any size"
+
+    async def commit(self, key: bytes, position: bytes, timeout_seconds: float) -> Committed:
+        """Write everything with the position record as one transaction.
+
+        Killed before the broker has the commit, the next owner's InitProducerId aborts it and the batch is read
+        again. Killed after it, the restore finds the batch in the changelogs and its position in the position record.
+        Raises Halt on any failure: the outcome is unknown, and only a restore can tell.
+        """
+        self.append(Topic.AGGREGATOR_POSITIONS, key, position)
+        try:
+            return await asyncio.wait_for(self._commit(), timeout_seconds)
+        except Exception as error:
+            what = f"The transaction of partition {self._partition} failed ({type(error).__name__}: {error})"
+            raise Halt(HaltReason.TRANSACTION_FAILED, what) from error
+
+    async def _commit(self) -> Committed:
+        await self._producer.begin_transaction()
+        last: dict[Topic, tuple[asyncio.Future[Any], int]] = {}
+        for topic, builder in self._open.items():
+            for batch in (*self._full[topic], builder):
+                batch.close()
+                count = batch.record_count()
+                future = await self._producer.send_batch(batch, self._names[topic], partition=self._partition)
+                last[topic] = (future, count)
+        await self._producer.commit_transaction()
+        next_offsets = {topic: (await future).offset + count for topic, (future, count) in last.items()}
+        appended_at = (await last[Topic.AGGREGATOR_POSITIONS][0]).timestamp
+        return Committed(next_offsets, appended_at)

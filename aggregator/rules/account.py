@@ -1,0 +1,61 @@
+"""An account: a subscription with what deciding and closing need to know of its service and plan."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from schemas.billing_period import BillingInterval, BillingPeriod, Calendar
+from schemas.invoice import CatalogInvoice
+from schemas.plan import Plan
+from schemas.service import Service
+from schemas.subscription import Subscription
+
+SECOND_MS = 1_000
+
+
+@dataclass(slots=True)
+class Account:
+    """A subscription, its service, its plan, and the calendar of its billing periods."""
+
+    subscription: Subscription
+    service: Service
+    plan: Plan
+    calendar: Calendar
+
+    @classmethod
+    def of(cls, subscription: Subscription, service: Service, plan: Plan) -> "Account":
+        """The account of a subscription; the calendar follows from its anchor, zone and the plan's interval."""
+        calendar = Calendar(subscription.billing_anchor, plan.billing_interval, subscription.time_zone)
+        return cls(subscription, service, plan, calendar)
+
+    def grace_ms(self, default_seconds: int) -> int:
+        """How long a period must have been quiet before it closes."""
+        seconds = self.service.grace_period_seconds
+        return (default_seconds if seconds is None else seconds) * SECOND_MS
+
+    @property
+    def closes(self) -> bool:
+        """Whether its periods ever close: those of interval NONE do not."""
+        return self.plan.billing_interval is not BillingInterval.NONE
+
+    def first_period(self) -> BillingPeriod:
+        """The period in which the subscription came to be."""
+        return self.calendar.period_at(self.subscription.began_at)
+
+    def has_period(self, period: BillingPeriod) -> bool:
+        """Whether a period overlaps the subscription's life, so that it is invoiced even without usage."""
+        ended_at = self.subscription.ended_at
+        ended_after_it_began = period.end is None or period.end > self.subscription.began_at
+        return ended_after_it_began and (ended_at is None or period.start < ended_at)
+
+
+class Catalog(Protocol):
+    """What rules ask of the catalog; None where it holds no such id."""
+
+    def service(self, service_id: str) -> Service | None:
+        """The service of an id."""
+
+    def account(self, subscription_id: str) -> Account | None:
+        """The account of a subscription's id."""
+
+    def invoice(self, invoice_id: str) -> CatalogInvoice | None:
+        """The invoice of an id."""

@@ -1,0 +1,235 @@
+"""What becomes of each usage event: the rules 1-5 of the contract, in the contract's order of precedence.
+
+`decide` is a function of values: the records of a batch, the tables as they stand, the catalog. It changes neither
+tables nor catalog; what the batch changes is in the `Decisions` that it returns, and a second call with the same
+values returns the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from aggregator.rules.account import Account, Catalog
+from aggregator.rules.uniqueness import Place, fingerprint, unique_key
+from schemas.billing_period import BillingPeriod
+from schemas.invoice import LINKABLE_STATUSES, CatalogInvoice
+from schemas.rejection import Reason, Rejection
+from schemas.service import EventKeyScope
+from schemas.subscription import SubscriptionStatus
+from schemas.timestamps import SECOND_MS
+from schemas.topics import partition_of
+from schemas.totals import MeterTotal, PeriodState
+from schemas.usage_event import AcceptedUsageEvent, UsageEvent, parse_usage_event
+
+FUTURE_MS_MAX = 5 * 60 * SECOND_MS
+
+PeriodKey = tuple[str, int]
+"""Subscription and start of a billing period in ms."""
+
+TotalKey = tuple[str, int, str]
+"""Subscription, start of a billing period in ms, meter."""
+
+
+class Record(Protocol):
+    """A record of `usage-events`; `timestamp` is the broker's append time in ms: the time of the request."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class Tables(Protocol):
+    """What a partition knows of the past. Returned objects are the caller's to change."""
+
+    def places(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """The packed Place of each unique key that was used, else None."""
+
+    def period(self, subscription_id: str, period: BillingPeriod) -> PeriodState | None:
+        """The state of a billing period, None where it has none yet."""
+
+    def total(self, subscription_id: str, period: BillingPeriod, meter: str) -> MeterTotal | None:
+        """The total of a meter, None where it has none yet."""
+
+
+class Accepted(NamedTuple):
+    """An event that counts, the key it takes, and its packed Place."""
+
+    event: AcceptedUsageEvent
+    key: bytes
+    place: bytes
+
+
+class Rejected(NamedTuple):
+    """A record that does not count, and why."""
+
+    record: Record
+    rejection: Rejection
+
+
+@dataclass(slots=True)
+class Decisions:
+    """The verdicts of a batch and what they change. A duplicate is among the rejected, and counted beside them."""
+
+    accepted: list[Accepted] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    duplicates: int = 0
+    totals: dict[TotalKey, MeterTotal] = field(default_factory=dict)
+    periods: dict[PeriodKey, tuple[BillingPeriod, PeriodState]] = field(default_factory=dict)
+    waiting: dict[PeriodKey, Account] = field(default_factory=dict)
+    """The periods that had no usage to charge before this batch and have now: they want closing."""
+
+
+class _Candidate(NamedTuple):
+    """A well-formed event of a known account, of which uniqueness and state are not judged yet."""
+
+    record: Record
+    event: UsageEvent
+    account: Account
+    invoice: CatalogInvoice | None
+    occurred_at: int
+    period: BillingPeriod
+    key: bytes
+    fingerprint: bytes
+
+
+def decide(records: Sequence[Record], partition: int, partitions: int, tables: Tables, catalog: Catalog) -> Decisions:
+    """The verdict of each record of a batch, in the order of the log."""
+    decisions = Decisions()
+    candidates: list[_Candidate] = []
+    for record in records:
+        examined = _examine(record, partition, partitions, catalog)
+        if type(examined) is Rejection:
+            decisions.rejected.append(Rejected(record, examined))
+        else:
+            candidates.append(examined)  # type: ignore[arg-type]  # mypy can't narrow by type() is
+    _judge(candidates, partition, tables, decisions)
+    return decisions
+
+
+def _examine(record: Record, partition: int, partitions: int, catalog: Catalog) -> _Candidate | Rejection:
+    """Shape, existence and ownership: all that does not depend on what was accepted before."""
+    event = parse_usage_event(record.value)
+    if type(event) is Rejection:
+        return event
+    assert type(event) is UsageEvent
+    subscription_id = event.subscription_id
+    if partition_of(subscription_id, partitions) != partition:
+        return Rejection.of(Reason.WRONG_PARTITION, "subscriptionId")
+    service = catalog.service(event.service_id)
+    if service is None:
+        return Rejection.of(Reason.SERVICE_NOT_FOUND, "serviceId")
+    account = catalog.account(subscription_id)
+    if account is None:
+        return Rejection.of(Reason.SUBSCRIPTION_NOT_FOUND, "subscriptionId")
+    invoice = None
+    if event.invoice_id is not None:
+        invoice = catalog.invoice(event.invoice_id)
+        if invoice is None:
+            return Rejection.of(Reason.INVOICE_NOT_FOUND, "invoiceId")
+    subscription = account.subscription
+    if subscription.service_id != event.service_id or subscription.user_id != event.user_id:
+        return Rejection.of(Reason.SUBSCRIPTION_MISMATCH, "subscriptionId")
+    if invoice is not None and (invoice.service_id != event.service_id or invoice.user_id != event.user_id):
+        return Rejection.of(Reason.INVOICE_MISMATCH, "invoiceId")
+    scope = service.event_key_scope
+    if scope is EventKeyScope.EVENT and event.event_id is None:
+        return Rejection(Reason.FIELD_REQUIRED, "eventId is required by this service's eventKeyScope EVENT.", "eventId")
+    occurred_at = record.timestamp if event.occurred_at is None else event.occurred_at
+    period = account.calendar.period_at(occurred_at)
+    return _Candidate(
+        record, event, account, invoice, occurred_at, period, unique_key(event, scope, period), fingerprint(event)
+    )
+
+
+def _judge(candidates: Sequence[_Candidate], partition: int, tables: Tables, decisions: Decisions) -> None:
+    """Uniqueness and state. An identical repeat is a duplicate before any check of state: its first copy counted."""
+    taken: dict[bytes, bytes] = {}
+    for candidate, stored in zip(candidates, tables.places([c.key for c in candidates]), strict=True):
+        place = taken.get(candidate.key) if stored is None else stored
+        if place is None:
+            refusal = _refusal_by_state(candidate)
+            if refusal is None:
+                taken[candidate.key] = _accept(candidate, partition, tables, decisions)
+                continue
+        elif place[-16:] == candidate.fingerprint:
+            refusal = _duplicate(place, identical=True)
+        else:
+            refusal = _refusal_by_state(candidate) or _duplicate(place, identical=False)
+        decisions.rejected.append(Rejected(candidate.record, refusal))
+        decisions.duplicates += refusal.reason is Reason.DUPLICATE_EVENT_KEY
+
+
+def _refusal_by_state(candidate: _Candidate) -> Rejection | None:
+    """Rules 2, 3 and 7: what held at the time of the request, whenever the record is read."""
+    request_at = candidate.record.timestamp
+    status = candidate.account.subscription.status_at(request_at)
+    if status != SubscriptionStatus.ACTIVE:
+        return Rejection.of(Reason.SUBSCRIPTION_NOT_ACTIVE, "subscriptionId", currentStatus=status)
+    if candidate.invoice is not None and candidate.invoice.status_at(request_at) not in LINKABLE_STATUSES:
+        return Rejection.of(Reason.INVOICE_CLOSED, "invoiceId")
+    if candidate.occurred_at > request_at + FUTURE_MS_MAX:
+        return Rejection.of(Reason.OCCURRED_AT_IN_FUTURE, "occurredAt")
+    age_seconds_max = candidate.account.service.max_event_age_seconds
+    if age_seconds_max is not None and candidate.occurred_at < request_at - age_seconds_max * SECOND_MS:
+        return Rejection.of(Reason.OCCURRED_AT_TOO_OLD, "occurredAt")
+    return None
+
+
+def _duplicate(packed: bytes, *, identical: bool) -> Rejection:
+    first = Place.unpack(packed)
+    return Rejection.of(
+        Reason.DUPLICATE_EVENT_KEY,
+        "eventKey",
+        identical=identical,
+        existingId=f"ue_{first.partition}_{first.offset}",
+    )
+
+
+def _accept(candidate: _Candidate, partition: int, tables: Tables, decisions: Decisions) -> bytes:
+    """Count the event. Returns the packed Place that its key now has."""
+    record, event, account, _, occurred_at, period, key, content = candidate
+    meter = event.meter
+    accepted = AcceptedUsageEvent(
+        event,
+        partition,
+        record.offset,
+        record.timestamp,
+        occurred_at,
+        meter,
+        period,
+        content,
+        account.subscription.version,
+    )
+    place = Place(partition, record.offset, content).pack()
+    decisions.accepted.append(Accepted(accepted, key, place))
+    _accumulate(accepted, account, tables, decisions)
+    return place
+
+
+def _accumulate(accepted: AcceptedUsageEvent, account: Account, tables: Tables, decisions: Decisions) -> None:
+    subscription_id, period, meter = accepted.event.subscription_id, accepted.period, accepted.meter
+    total = decisions.totals.get((subscription_id, period.start, meter))
+    if total is None:
+        total = tables.total(subscription_id, period, meter) or MeterTotal(period.end)
+        decisions.totals[subscription_id, period.start, meter] = total
+    total.quantity += accepted.event.quantity
+    total.event_count += 1
+
+    key = (subscription_id, period.start)
+    entry = decisions.periods.get(key)
+    if entry is None:
+        entry = decisions.periods[key] = (
+            period,
+            tables.period(subscription_id, period) or PeriodState(period.end),
+        )
+    state = entry[1]
+    if state.first_at is None:
+        state.first_at = accepted.request_at
+        decisions.waiting[key] = account
+    if state.first_offset is None:
+        state.first_offset = accepted.offset
+    state.last_at = accepted.request_at
+    state.last_offset = accepted.offset

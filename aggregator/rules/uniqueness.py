@@ -1,0 +1,53 @@
+"""Which events are the same: the key that may be used once, and the fingerprint by which a repeat is identical.
+
+Both are compared for ever, so neither may change: an event accepted years ago must still be recognised.
+"""
+
+import hashlib
+import struct
+from json.encoder import encode_basestring
+from typing import NamedTuple
+
+from schemas.billing_period import BillingPeriod
+from schemas.service import EventKeyScope
+from schemas.usage_event import UsageEvent
+
+_PLACE = struct.Struct(">IQ16s")
+
+
+class Place(NamedTuple):
+    """Where an accepted event stands in the log, and its fingerprint: all that is kept of it to decide by."""
+
+    partition: int
+    offset: int
+    fingerprint: bytes
+
+    def pack(self) -> bytes:
+        """28 bytes, the same in RocksDB and in the changelog's header."""
+        return _PLACE.pack(*self)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Place":
+        """The inverse of pack()."""
+        return cls(*_PLACE.unpack(packed))
+
+
+def unique_key(event: UsageEvent, scope: EventKeyScope, period: BillingPeriod) -> bytes:
+    """The key under which an event is unique (contract rule 4), as a JSON array."""
+    pair = f"[{encode_basestring(event.subscription_id)},{encode_basestring(event.event_key)}"
+    if scope is EventKeyScope.SUBSCRIPTION:
+        return f"{pair}]".encode()
+    if scope is EventKeyScope.PERIOD:
+        return f'{pair},"{period.start_text}"]'.encode()
+    assert event.event_id is not None, "the scope EVENT requires an eventId"
+    return f"{pair},{encode_basestring(event.event_id)}]".encode()
+
+
+def fingerprint(event: UsageEvent) -> bytes:
+    """16 bytes that two events with equal content share: service, user, quantity by value, invoiceId, eventId, and
+    occurredAt as sent (omitted equals omitted). No field can hold a line break, so the joined text is unambiguous."""
+    content = (
+        f"{event.service_id}\n{event.user_id}\n{event.quantity}\n{event.invoice_id or ''}\n{event.event_id or ''}"
+        f"\n{'' if event.occurred_at is None else event.occurred_at}"
+    )
+    return hashlib.blake2b(content.encode(), digest_size=16).digest()

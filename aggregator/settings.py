@@ -1,0 +1,21 @@
+"""Settings of the processes of this package."""
+
+from pydantic import Field
+
+from schemas.settings import Settings
+
+
+class AggregatorSettings(Settings):
+    """Settings of a worker of the aggregator."""
+
+    app_id: str = Field("tally", description="names the consumer group and the transactional ids of all workers")
+    state_dir: str = Field("tally-state", description="directory of this worker's RocksDB stores, for it alone")
+    grace_seconds: int = Field(3600, ge=0, description="quiet time before a period closes, where the service sets none")
+    batch_records_max: int = Field(8_000, ge=1, description="records in a batch at the most")
+    poll_milliseconds: int = Field(200, ge=1, description="how long a read waits for records, ms")
+    linger_milliseconds: int = Field(10, ge=0, description="how long a small batch waits for company, ms")
+    linger_below_records: int = Field(200, ge=0, description="a batch with fewer records is small")
+    transaction_timeout_seconds: int = Field(10, ge=1, description="a transaction that takes longer ends the worker, s")
+    session_timeout_seconds: int = Field(6, ge=6, description="a worker silent for longer loses its partitions, s")
+    cache_mib: int = Field(128, ge=8, description="RocksDB's block cache of the whole process, MiB")
+    write_buffer_mib: int = Field(128, ge=8, description="RocksDB's write buffers of the whole process, MiB")

@@ -1,0 +1,88 @@
+"""The topics of a deployment: created where they are missing, verified where they exist."""
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+
+from schemas.errors import OperatorError
+from schemas.settings import Settings
+from schemas.topics import TOPICS, TopicSettings
+
+
+class TopicsDiffer(OperatorError):
+    """A topic exists with other settings than the contract's."""
+
+
+class KafkaAway(OperatorError):
+    """No broker answers."""
+
+    def __init__(self, bootstrap: str) -> None:
+        super().__init__(f"No Kafka broker answers at {bootstrap}; start it, or set TALLY_KAFKA to one that runs.")
+
+
+async def ensure_topics(settings: Settings, replication: int) -> list[str]:
+    """Create the topics that are missing and verify the others; returns the names of those created.
+
+    Raises TopicsDiffer, which names every difference, and KafkaAway.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
+    try:
+        await admin.start()
+    except KafkaConnectionError as error:
+        raise KafkaAway(settings.kafka) from error
+    try:
+        existing = set(await admin.list_topics())
+        missing = [topic for topic in TOPICS if settings.topic(topic.topic) not in existing]
+        present = [topic for topic in TOPICS if settings.topic(topic.topic) in existing]
+        differences = await _differences(admin, settings, present)
+        if differences:
+            raise TopicsDiffer(f"Topics differ from the contract: {'; '.join(differences)}; alter or re-create them.")
+        await _create(admin, settings, missing, replication)
+        return [settings.topic(topic.topic) for topic in missing]
+    finally:
+        await admin.close()
+
+
+def _partitions(settings: Settings, topic: TopicSettings) -> int:
+    return topic.partitions or settings.partitions
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, settings: Settings, topics: list[TopicSettings], replication: int
+) -> None:
+    if not topics:
+        return
+    response = await admin.create_topics(
+        [
+            NewTopic(settings.topic(t.topic), _partitions(settings, t), replication, topic_configs=t.configs)
+            for t in topics
+        ]
+    )
+    for name, code, *message in response.topic_errors:
+        error = for_code(code)
+        if code != 0 and error is not TopicAlreadyExistsError:  # another 'tally topics' may run beside this one
+            reason = message[0] if message and message[0] else error.__name__
+            raise OperatorError(f"The topic {name} could not be created: {reason}; mend the broker's settings.")
+
+
+async def _differences(admin: AIOKafkaAdminClient, settings: Settings, topics: list[TopicSettings]) -> list[str]:
+    if not topics:
+        return []
+    names = {settings.topic(topic.topic): topic for topic in topics}
+    found: list[str] = []
+    for described in await admin.describe_topics(list(names)):
+        expected, count = _partitions(settings, names[described["topic"]]), len(described["partitions"])
+        if count != expected:
+            found.append(f"{described['topic']} has {count} partitions instead of {expected}")
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    for response in await admin.describe_configs(resources):
+        for code, message, _, name, entries in response.resources:
+            if code != 0:
+                raise KafkaError(message)
+            actual = {entry[0]: entry[1] for entry in entries}
+            found.extend(
+                f"{name} has {key}={actual.get(key)} instead of {value}"
+                for key, value in names[name].configs.items()
+                if actual.get(key) != value
+            )
+    return found

@@ -1,0 +1,48 @@
+"""What the topic `catalog` holds: services, plans, subscriptions and invoices, with the fields that rules need.
+
+Postgres is the record of the catalog; these are the copies that every worker reads (design section 7). An entry
+carries a `version` that grows with each change: a reader keeps the highest and ignores the others.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from schemas.timestamps import OptionalTimestamp
+
+
+class WireModel(BaseModel):
+    """A model whose fields have Python's names here and the contract's on the wire."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_alias=True,
+        validate_by_name=True,
+        frozen=True,
+        extra="ignore",
+    )
+
+    def wire(self) -> dict[str, Any]:
+        """The fields as they go out: decimals and times as text."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+class Transition(WireModel):
+    """A change of status. `at` is the append time of its first publication; None until that is known, and then the
+    time of the record that carries it."""
+
+    version: int
+    status: str
+    at: OptionalTimestamp = None
+
+
+def status_at(transitions: tuple[Transition, ...], at: int, record_at: int) -> str:
+    """The status at a moment in ms: that of the last transition not after it; the first reaches back without limit.
+
+    `record_at` is the append time of the catalog record, which stands in for a missing time of its newest transition.
+    """
+    for transition in reversed(transitions[1:]):
+        if (record_at if transition.at is None else transition.at) <= at:
+            return transition.status
+    return transitions[0].status

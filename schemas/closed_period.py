@@ -1,0 +1,183 @@
+"""A closed billing period: what `closed-periods` holds, and all that an invoice's amount is computed from."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from schemas.canonical import canonical_json, digest
+from schemas.decimals import PRICE_PLACES, decimal_text, scaled_of_own
+from schemas.plan import Invoicing, Plan, PricingType
+from schemas.timestamps import parse_timestamp, timestamp_text
+
+PART_LINES_MAX: Final = 1_000
+
+
+@dataclass(slots=True, frozen=True)
+class Charge:
+    """A quantity in millionths, the number of events it came in, and the amount charged for it in millionths."""
+
+    quantity: int = 0
+    event_count: int = 0
+    amount: int = 0
+
+    def wire(self) -> dict[str, Any]:
+        """The fields as they go out."""
+        return {
+            "quantity": decimal_text(self.quantity),
+            "eventCount": self.event_count,
+            "amount": decimal_text(self.amount),
+        }
+
+    @classmethod
+    def of_wire(cls, document: dict[str, Any]) -> "Charge":
+        """The inverse of wire()."""
+        return cls(
+            scaled_of_own(document["quantity"]),
+            document["eventCount"],
+            scaled_of_own(document.get("amount", "0.000000")),
+        )
+
+
+NOTHING_CHARGED: Final = Charge()
+
+
+@dataclass(slots=True, frozen=True)
+class ClosedLine:
+    """What one meter gained in this sequence, and what earlier sequences of the period charged for it."""
+
+    meter: str
+    quantity: int
+    event_count: int
+    charged_before: Charge = NOTHING_CHARGED
+
+
+@dataclass(slots=True, frozen=True)
+class ClosedPeriod:
+    """One sequence of a closed period, whole. Sequence 0 is the regular close, the others are adjustments."""
+
+    subscription_id: str
+    service_id: str
+    user_id: str
+    plan: Plan
+    start: int
+    end: int
+    sequence: int
+    lines: tuple[ClosedLine, ...]
+    first_offset: int | None
+    last_offset: int | None
+
+    def records(self) -> Iterator[tuple[bytes, bytes]]:
+        """Key and value of each part. Each carries its digest; the last one's covers those of the parts before."""
+        parts = [self.lines[i : i + PART_LINES_MAX] for i in range(0, len(self.lines), PART_LINES_MAX)] or [()]
+        digests: list[str] = []
+        for part, lines in enumerate(parts):
+            value = self._part(part, len(parts), lines)
+            if part == len(parts) - 1:
+                value["partDigests"] = list(digests)
+            value["digest"] = digest(value)
+            digests.append(value["digest"])
+            key = [
+                self.subscription_id,
+                timestamp_text(self.start),
+                self.sequence,
+                part,
+            ]
+            yield (
+                json.dumps(key, ensure_ascii=False, separators=(",", ":")).encode(),
+                canonical_json(value),
+            )
+
+    def _part(self, part: int, parts: int, lines: Sequence[ClosedLine]) -> dict[str, Any]:
+        named = self.plan.unit_prices
+        return {
+            "subscriptionId": self.subscription_id,
+            "serviceId": self.service_id,
+            "userId": self.user_id,
+            "planId": self.plan.id,
+            "pricingType": self.plan.pricing_type.value,
+            "invoicing": self.plan.invoicing.value,
+            "currency": self.plan.currency,
+            "prices": {
+                "amount": decimal_text(self.plan.amount),
+                "unitPrices": {
+                    line.meter: decimal_text(named[line.meter], PRICE_PLACES) for line in lines if line.meter in named
+                },
+            },
+            "periodStart": timestamp_text(self.start),
+            "periodEnd": timestamp_text(self.end),
+            "sequence": self.sequence,
+            "part": part,
+            "parts": parts,
+            "lines": [
+                {
+                    "meter": line.meter,
+                    "quantity": decimal_text(line.quantity),
+                    "eventCount": line.event_count,
+                    "chargedBefore": line.charged_before.wire(),
+                }
+                for line in lines
+            ],
+            "firstOffset": self.first_offset,
+            "lastOffset": self.last_offset,
+        }
+
+
+@dataclass(slots=True, frozen=True)
+class ClosedPart:
+    """One record of `closed-periods` as the closer reads it."""
+
+    subscription_id: str
+    service_id: str
+    user_id: str
+    plan_id: str
+    pricing_type: PricingType
+    invoicing: Invoicing
+    currency: str
+    amount: int
+    unit_prices: dict[str, int]
+    start: int
+    end: int
+    sequence: int
+    part: int
+    parts: int
+    lines: tuple[ClosedLine, ...]
+    first_offset: int | None
+    last_offset: int | None
+    digest: str
+
+
+def parse_closed_part(value: bytes) -> ClosedPart:
+    """A record of `closed-periods`. Raises ValueError where it is not what a worker wrote, or its digest is wrong."""
+    document = json.loads(value)
+    if digest(document) != document.get("digest"):
+        raise ValueError("the digest does not match the record")
+    prices = document["prices"]
+    return ClosedPart(
+        subscription_id=document["subscriptionId"],
+        service_id=document["serviceId"],
+        user_id=document["userId"],
+        plan_id=document["planId"],
+        pricing_type=PricingType(document["pricingType"]),
+        invoicing=Invoicing(document["invoicing"]),
+        currency=document["currency"],
+        amount=scaled_of_own(prices["amount"]),
+        unit_prices={m: scaled_of_own(price, PRICE_PLACES) for m, price in prices["unitPrices"].items()},
+        start=parse_timestamp(document["periodStart"]),
+        end=parse_timestamp(document["periodEnd"]),
+        sequence=document["sequence"],
+        part=document["part"],
+        parts=document["parts"],
+        lines=tuple(
+            ClosedLine(
+                line["meter"],
+                scaled_of_own(line["quantity"]),
+                line["eventCount"],
+                Charge.of_wire(line["chargedBefore"]),
+            )
+            for line in document["lines"]
+        ),
+        first_offset=document["firstOffset"],
+        last_offset=document["lastOffset"],
+        digest=document["digest"],
+    )

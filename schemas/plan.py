@@ -1,0 +1,65 @@
+"""A plan: how usage of a service becomes an amount. Plans never change: a new price is a new plan."""
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from schemas.billing_period import BillingInterval
+from schemas.pricing import Prices
+from schemas.text import OptionalText, Text
+
+
+class PricingType(StrEnum):
+    """USAGE_BASED bills quantities; FIXED_RECURRING a flat amount a period; ONE_TIME a flat amount once."""
+
+    FIXED_RECURRING = "FIXED_RECURRING"
+    USAGE_BASED = "USAGE_BASED"
+    ONE_TIME = "ONE_TIME"
+
+
+class Invoicing(StrEnum):
+    """Who writes the invoice of a closed period: the closer, or the caller."""
+
+    AUTOMATIC = "AUTOMATIC"
+    MANUAL = "MANUAL"
+
+
+class NewPlan(Prices):
+    """A plan as a caller asks for it; without an id, Tally chooses one."""
+
+    id: OptionalText = None
+    service_id: Text
+    name: Text
+    pricing_type: PricingType
+    billing_interval: BillingInterval
+    currency: Text = "USDC"
+    invoicing: Invoicing = Invoicing.AUTOMATIC
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_what_would_be_billed_wrongly(cls, document: Any) -> Any:
+        if isinstance(document, dict) and document.get("prices") is not None:
+            raise PydanticCustomError(
+                "field_invalid",
+                "prices (tiers, packages) are not supported yet; use unitPrices",
+            )
+        return document
+
+    @field_validator("unit_prices", mode="before")
+    @classmethod
+    def _null_means_omitted(cls, value: Any) -> Any:
+        return {} if value is None else value
+
+
+class Plan(NewPlan):
+    """A plan in the catalog."""
+
+    id: Text
+    version: int = 1
+
+    @property
+    def prices(self) -> Prices:
+        """Only the prices of the plan."""
+        return Prices(amount=self.amount, unit_prices=self.unit_prices)

@@ -1,0 +1,46 @@
+"""A service: what a provider meters and bills."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.catalog import WireModel
+from schemas.text import OptionalText, Text
+
+
+class ServiceStatus(StrEnum):
+    """Informative: usage is accepted in each of them."""
+
+    DRAFT = "DRAFT"
+    ACTIVE = "ACTIVE"
+    DISABLED = "DISABLED"
+
+
+class EventKeyScope(StrEnum):
+    """Within what an event key is unique; fixed when the service is created (contract rule 4)."""
+
+    SUBSCRIPTION = "SUBSCRIPTION"
+    PERIOD = "PERIOD"
+    EVENT = "EVENT"
+
+
+_Seconds = Annotated[int, Field(strict=True, ge=0, le=10 * 366 * 86_400)]
+
+
+class NewService(WireModel):
+    """A service as a caller asks for it; without an id, Tally chooses one."""
+
+    id: OptionalText = None
+    name: Text
+    status: ServiceStatus = ServiceStatus.ACTIVE
+    event_key_scope: EventKeyScope = EventKeyScope.SUBSCRIPTION
+    grace_period_seconds: _Seconds | None = None
+    max_event_age_seconds: _Seconds | None = None
+
+
+class Service(NewService):
+    """A service in the catalog."""
+
+    id: Text
+    version: int = 1

@@ -1,0 +1,26 @@
+"""Settings that every process shares. Each is an environment variable TALLY_<NAME> and a flag --<name>.
+
+A process extends `Settings` with its own in its own package; `deploy.cli` makes the flags of the fields.
+"""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from schemas.topics import Topic
+
+
+class Settings(BaseSettings):
+    """Where the deployment's Kafka and Postgres are, and what its topics are called."""
+
+    model_config = SettingsConfigDict(env_prefix="TALLY_", extra="ignore", frozen=True)
+
+    kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, HOST:PORT[,HOST:PORT...]")
+    database_url: str = Field("postgresql://127.0.0.1:5432/tally", description="Postgres DSN, postgresql://...")
+    topic_prefix: str = Field("", description="what every topic's name begins with")
+    partitions: int = Field(8, ge=1, le=1024, description="partitions of usage-events; never changes once created")
+    metrics_host: str = Field("127.0.0.1", description="address that /metrics listens on")
+    metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics; 0: any free port")
+
+    def topic(self, topic: Topic) -> str:
+        """The topic's name in this deployment."""
+        return self.topic_prefix + topic.value

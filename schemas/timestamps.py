@@ -1,0 +1,119 @@
+"""Times as whole milliseconds since 1970 UTC, and as RFC 3339 text on the wire ("2026-01-01T00:00:00.000Z")."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from typing import Annotated, Any, Final
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+SECOND_MS: Final = 1_000
+DAY_MS: Final = 86_400_000
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(?:\.([0-9]{1,9})[0-9]*)?"
+    r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))?"
+).fullmatch
+_TEXT_MAX: Final = 64
+
+
+def milliseconds(at: datetime) -> int:
+    """Milliseconds since 1970 UTC of an aware datetime; finer digits are cut off."""
+    return (at - EPOCH) // _MILLISECOND
+
+
+def aware_datetime(at_ms: int) -> datetime:
+    """The UTC datetime of milliseconds since 1970."""
+    return EPOCH + timedelta(milliseconds=at_ms)
+
+
+TIMESTAMP_MIN_MS: Final = milliseconds(datetime(2000, 1, 1, tzinfo=UTC))
+TIMESTAMP_MAX_MS: Final = milliseconds(datetime(2101, 1, 1, tzinfo=UTC)) - 1
+
+
+def parse_timestamp(value: Any) -> int:
+    """Milliseconds since 1970 UTC of RFC 3339 text; without an offset it is UTC; years 2000-2100.
+
+    Raises PydanticCustomError of type timestamp_invalid.
+    """
+    match = _RFC3339(value) if type(value) is str and len(value) <= _TEXT_MAX else None
+    day_ms = None if match is None else _day_ms(match[1])
+    if match is None or day_ms is None:
+        raise _invalid()
+    hours, minutes, seconds, fraction, sign, offset_hours, offset_minutes = match.groups()[1:]
+    at_ms = day_ms + ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * SECOND_MS
+    if fraction is not None:
+        at_ms += int(fraction[:3].ljust(3, "0"))
+    if sign is not None:
+        offset_ms = (int(offset_hours) * 60 + int(offset_minutes)) * 60 * SECOND_MS
+        at_ms += offset_ms if sign == "-" else -offset_ms
+    if not TIMESTAMP_MIN_MS <= at_ms <= TIMESTAMP_MAX_MS:
+        raise _invalid()
+    return at_ms
+
+
+def optional_timestamp(value: Any) -> int | None:
+    """As parse_timestamp(), but null means omitted."""
+    return None if value is None else parse_timestamp(value)
+
+
+def timestamp_text(at_ms: int) -> str:
+    """'2026-01-01T00:00:00.000Z' of milliseconds since 1970."""
+    day, in_day = divmod(at_ms, DAY_MS)
+    seconds, fraction = divmod(in_day, SECOND_MS)
+    return f"{_day_text(day)}T{_clock_text(seconds)}.{fraction:03d}Z"
+
+
+def optional_timestamp_text(at_ms: int | None) -> str | None:
+    """As timestamp_text(), None for None."""
+    return None if at_ms is None else timestamp_text(at_ms)
+
+
+# Usage arrives for few distinct days: the calendar is asked once for each.
+@lru_cache(maxsize=4096)
+def _day_ms(day: str) -> int | None:
+    try:
+        return (date.fromisoformat(day) - EPOCH.date()).days * DAY_MS
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _day_text(day: int) -> str:
+    return (EPOCH.date() + timedelta(days=day)).isoformat()
+
+
+def _clock_text(seconds: int) -> str:
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:02d}:{minute:02d}:{second:02d}"
+
+
+def _invalid() -> PydanticCustomError:
+    return PydanticCustomError(
+        "timestamp_invalid",
+        "must be a time as in RFC 3339, such as 2026-01-31T12:00:00.000Z, in the years 2000-2100",
+    )
+
+
+_SCHEMA = {
+    "type": "string",
+    "format": "date-time",
+    "examples": ["2026-01-31T12:00:00.000Z"],
+}
+
+Timestamp = Annotated[
+    int,
+    PlainValidator(parse_timestamp),
+    PlainSerializer(timestamp_text),
+    WithJsonSchema(_SCHEMA),
+]
+OptionalTimestamp = Annotated[
+    int | None,
+    PlainValidator(optional_timestamp),
+    PlainSerializer(optional_timestamp_text),
+    WithJsonSchema({"anyOf": [_SCHEMA, {"type": "null"}]}),
+]

@@ -1,0 +1,117 @@
+"""A usage event: one metered action of a subscriber, as callers send it and as Tally records it."""
+
+from dataclasses import dataclass
+from json.encoder import encode_basestring
+from typing import Annotated, Final
+
+from pydantic import Field, TypeAdapter
+
+from schemas.billing_period import BillingPeriod
+from schemas.decimals import Quantity, decimal_text
+from schemas.document import BODY_BYTES_MAX, parse_object, validate
+from schemas.rejection import Rejection
+from schemas.text import OptionalText, Text
+from schemas.timestamps import OptionalTimestamp, timestamp_text
+
+BATCH_EVENTS_MAX: Final = 1_000
+BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class UsageEvent:
+    """A well-formed usage event. `quantity` is in millionths, `occurred_at` in ms; None means omitted."""
+
+    service_id: Annotated[Text, Field(alias="serviceId")]
+    subscription_id: Annotated[Text, Field(alias="subscriptionId")]
+    user_id: Annotated[Text, Field(alias="userId")]
+    event_key: Annotated[Text, Field(alias="eventKey")]
+    quantity: Quantity
+    occurred_at: Annotated[OptionalTimestamp, Field(alias="occurredAt")] = None
+    invoice_id: Annotated[OptionalText, Field(alias="invoiceId")] = None
+    event_id: Annotated[OptionalText, Field(alias="eventId")] = None
+
+    @property
+    def meter(self) -> str:
+        """The part of the event key before the first '#'; a key without one, or beginning with one, is its meter."""
+        return meter_of(self.event_key)
+
+    def to_json(self) -> bytes:
+        """The event as it is put on `usage-events`: parsing it gives an equal event."""
+        optional = "".join(
+            f',"{name}":{encode_basestring(value)}'
+            for name, value in (
+                (
+                    "occurredAt",
+                    None if self.occurred_at is None else timestamp_text(self.occurred_at),
+                ),
+                ("invoiceId", self.invoice_id),
+                ("eventId", self.event_id),
+            )
+            if value is not None
+        )
+        return (
+            f'{{"serviceId":{encode_basestring(self.service_id)}'
+            f',"subscriptionId":{encode_basestring(self.subscription_id)}'
+            f',"userId":{encode_basestring(self.user_id)}'
+            f',"eventKey":{encode_basestring(self.event_key)}'
+            f',"quantity":"{decimal_text(self.quantity)}"{optional}}}'
+        ).encode()
+
+
+usage_event_adapter: Final = TypeAdapter(UsageEvent)
+validate_usage_event: Final = usage_event_adapter.validator.validate_python
+
+
+def parse_usage_event(body: bytes | None) -> UsageEvent | Rejection:
+    """The usage event in a request body or a record's value, or all that is wrong with its shape."""
+    document = parse_object(body or b"", BODY_BYTES_MAX)
+    return document if isinstance(document, Rejection) else validate(validate_usage_event, document)
+
+
+def meter_of(event_key: str) -> str:
+    """See UsageEvent.meter."""
+    mark = event_key.find("#")
+    return event_key[:mark] if mark > 0 else event_key
+
+
+def usage_event_id(partition: int, offset: int) -> str:
+    """An event's id is its place in `usage-events`, so it exists before any database has seen the event."""
+    return f"ue_{partition}_{offset}"
+
+
+@dataclass(slots=True)
+class AcceptedUsageEvent:
+    """A usage event that was counted: the event, where it stands in the log, and the period it was counted in.
+
+    `request_at` is the broker's append time in ms; `fingerprint` identifies the content (aggregator.rules.uniqueness);
+    `catalog_version` is the version of the subscription by which it was judged.
+    """
+
+    event: UsageEvent
+    partition: int
+    offset: int
+    request_at: int
+    occurred_at: int
+    meter: str
+    period: BillingPeriod
+    fingerprint: bytes
+    catalog_version: int
+
+    def to_json(self) -> bytes:
+        """The value on `accepted-usage`: all out fields of contract section 1 and what a recount needs."""
+        event, quote = self.event, encode_basestring
+        requested = timestamp_text(self.request_at)
+        occurred = timestamp_text(self.occurred_at)
+        sent = "null" if event.occurred_at is None else f'"{occurred}"'
+        invoice = "null" if event.invoice_id is None else quote(event.invoice_id)
+        event_id = "null" if event.event_id is None else quote(event.event_id)
+        return (
+            f'{{"id":"ue_{self.partition}_{self.offset}","serviceId":{quote(event.service_id)}'
+            f',"subscriptionId":{quote(event.subscription_id)},"userId":{quote(event.user_id)}'
+            f',"eventKey":{quote(event.event_key)},"eventId":{event_id},"meter":{quote(self.meter)}'
+            f',"quantity":"{decimal_text(event.quantity)}","occurredAt":"{occurred}","invoiceId":{invoice}'
+            f',"billingPeriod":{self.period.json},"status":"RECORDED","createdAt":"{requested}"'
+            f',"updatedAt":"{requested}","partition":{self.partition},"offset":{self.offset}'
+            f',"fingerprint":"{self.fingerprint.hex()}","catalogVersion":{self.catalog_version}'
+            f',"sentOccurredAt":{sent}}}'
+        ).encode()
