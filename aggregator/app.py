@@ -6,17 +6,16 @@ not those of a bill (design section 3). Without agents in this app, Faust itself
 
 import asyncio
 import gc
-import logging
 import signal
+from pathlib import Path
 from typing import Any
 
 import faust
-from prometheus_client import start_http_server
 
+from aggregator import metrics
 from aggregator.engine.service import Engine
 from aggregator.settings import AggregatorSettings
-
-log = logging.getLogger(__name__)
+from schemas.errors import OperatorError
 
 GC_THRESHOLD = 200_000
 """Collecting young objects rarely, and never those of the start, saved a third of the CPU (traps.md, Python)."""
@@ -45,18 +44,24 @@ def create_app(settings: AggregatorSettings) -> faust.App:
 
 async def run(settings: AggregatorSettings) -> None:
     """Work until SIGTERM or SIGINT, then finish the batches in flight. Raises OperatorError where it can't start."""
-    server, _ = start_http_server(settings.metrics_port, settings.metrics_host)
-    log.info("metrics at http://%s:%d/metrics", settings.metrics_host, server.server_port)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
+    _make_directory(Path(settings.state_dir))
     app = create_app(settings)
     try:
         await app.start()
+        metrics.serve(settings.metrics_host, settings.metrics_port)
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 100)
         await stop.wait()
     finally:
         await app.stop()
-        server.shutdown()
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OperatorError(f"{path} can't be used as the state directory ({error}); set TALLY_STATE_DIR.") from error

@@ -19,3 +19,16 @@ class AggregatorSettings(Settings):
     session_timeout_seconds: int = Field(6, ge=6, description="a worker silent for longer loses its partitions, s")
     cache_mib: int = Field(128, ge=8, description="RocksDB's block cache of the whole process, MiB")
     write_buffer_mib: int = Field(128, ge=8, description="RocksDB's write buffers of the whole process, MiB")
+
+
+class CloserSettings(Settings):
+    """Settings of the closer."""
+
+    closer_batch_records: int = Field(1_000, ge=1, description="records of closed-periods in a transaction at the most")
+    closer_lease_seconds: int = Field(10, ge=1, description="a closer silent for longer may be replaced by another, s")
+
+
+class ProjectorSettings(Settings):
+    """Settings of the projector."""
+
+    projector_batch_records: int = Field(5_000, ge=1, description="records copied in one transaction at the most")

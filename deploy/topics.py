@@ -8,6 +8,8 @@ from schemas.errors import OperatorError
 from schemas.settings import Settings
 from schemas.topics import TOPICS, TopicSettings
 
+REPLICATION = 3
+
 
 class TopicsDiffer(OperatorError):
     """A topic exists with other settings than the contract's."""
@@ -20,8 +22,10 @@ class KafkaAway(OperatorError):
         super().__init__(f"No Kafka broker answers at {bootstrap}; start it, or set TALLY_KAFKA to one that runs.")
 
 
-async def ensure_topics(settings: Settings, replication: int) -> list[str]:
+async def ensure_topics(settings: Settings, replication: int | None = None) -> list[str]:
     """Create the topics that are missing and verify the others; returns the names of those created.
+
+    Without `replication`, three replicas, or as many as there are brokers.
 
     Raises TopicsDiffer, which names every difference, and KafkaAway.
     """
@@ -37,10 +41,15 @@ async def ensure_topics(settings: Settings, replication: int) -> list[str]:
         differences = await _differences(admin, settings, present)
         if differences:
             raise TopicsDiffer(f"Topics differ from the contract: {'; '.join(differences)}; alter or re-create them.")
-        await _create(admin, settings, missing, replication)
+        await _create(admin, settings, missing, replication or await _replication(admin))
         return [settings.topic(topic.topic) for topic in missing]
     finally:
         await admin.close()
+
+
+async def _replication(admin: AIOKafkaAdminClient) -> int:
+    cluster = await admin.describe_cluster()
+    return min(REPLICATION, len(cluster["brokers"]))
 
 
 def _partitions(settings: Settings, topic: TopicSettings) -> int:

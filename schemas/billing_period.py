@@ -6,6 +6,7 @@ neighbour. A wall-clock time that a clock change skips is read with the offset b
 is read as its first occurrence (PEP 495, fold=0).
 """
 
+from bisect import bisect_right
 from calendar import monthrange
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,8 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from schemas.timestamps import aware_datetime, milliseconds, timestamp_text
+
+_KNOWN_MAX = 32
 
 
 class BillingInterval(StrEnum):
@@ -65,24 +68,33 @@ def time_zone(name: str) -> ZoneInfo:
 class Calendar:
     """The billing periods of one subscription, from its anchor, interval and zone, which never change."""
 
-    __slots__ = ("_anchor", "_interval", "_latest", "_zone")
+    __slots__ = ("_anchor", "_interval", "_known", "_starts", "_zone")
 
     def __init__(self, anchor: int, interval: BillingInterval, zone: str = "UTC") -> None:
         self._zone = time_zone(zone)
         self._anchor = aware_datetime(anchor).astimezone(self._zone).replace(tzinfo=None)
         self._interval = interval
-        self._latest = BillingPeriod(0, 0)  # empty, so that it holds nothing
+        self._starts: list[int] = []
+        self._known: list[BillingPeriod] = []
 
     def period_at(self, at: int) -> BillingPeriod:
-        """The period that holds a moment in ms; usage comes in the order of time, so the latest answer is kept."""
-        if at not in self._latest:
-            self._latest = self._find(at)
-        return self._latest
+        """The period that holds a moment in ms. Usage falls into few periods, so those found are kept."""
+        index = bisect_right(self._starts, at)
+        if index and at in (known := self._known[index - 1]):
+            return known
+        if len(self._known) >= _KNOWN_MAX:
+            self._starts.clear()
+            self._known.clear()
+            index = 0
+        period = self._find(at)
+        self._starts.insert(index, period.start)
+        self._known.insert(index, period)
+        return period
 
     def next_period(self, period: BillingPeriod) -> BillingPeriod:
         """The period that begins where this one ends."""
         assert period.end is not None, "interval NONE has one period"
-        return self._find(period.end)
+        return self.period_at(period.end)
 
     def _find(self, at: int) -> BillingPeriod:
         if self._interval is BillingInterval.NONE:

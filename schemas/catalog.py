@@ -37,12 +37,15 @@ class Transition(WireModel):
     at: OptionalTimestamp = None
 
 
-def status_at(transitions: tuple[Transition, ...], at: int, record_at: int) -> str:
-    """The status at a moment in ms: that of the last transition not after it; the first reaches back without limit.
+def dated(transitions: tuple[Transition, ...], record_at: int) -> tuple[Transition, ...]:
+    """The transitions of a catalog record that the broker appended at `record_at` (ms), each with its time."""
+    return tuple(t if t.at is not None else t.model_copy(update={"at": record_at}) for t in transitions)
 
-    `record_at` is the append time of the catalog record, which stands in for a missing time of its newest transition.
-    """
-    for transition in reversed(transitions[1:]):
-        if (record_at if transition.at is None else transition.at) <= at:
+
+def status_at(transitions: tuple[Transition, ...], at: int) -> str:
+    """The status at a moment in ms: that of the last dated transition not after it; the first reaches back without
+    limit (design section 4)."""
+    for transition in reversed(transitions):
+        if transition.at is not None and transition.at <= at:
             return transition.status
     return transitions[0].status

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from schemas.canonical import canonical_json, digest
 from schemas.decimals import PRICE_PLACES, decimal_text, scaled_of_own
 from schemas.plan import Invoicing, Plan, PricingType
-from schemas.timestamps import parse_timestamp, timestamp_text
+from schemas.timestamps import timestamp_of_own, timestamp_text
 
 PART_LINES_MAX: Final = 1_000
 
@@ -149,9 +149,20 @@ class ClosedPart:
 
 def parse_closed_part(value: bytes) -> ClosedPart:
     """A record of `closed-periods`. Raises ValueError where it is not what a worker wrote, or its digest is wrong."""
-    document = json.loads(value)
-    if digest(document) != document.get("digest"):
+    document = json.loads(value, parse_float=_refuse_float)
+    if type(document) is not dict or digest(document) != document.get("digest"):
         raise ValueError("the digest does not match the record")
+    try:
+        return _closed_part(document)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the record is not one of a closed period: {error!r}") from error
+
+
+def _refuse_float(digits: str) -> NoReturn:
+    raise ValueError(f"a record holds decimals as text, and this one the number {digits}")
+
+
+def _closed_part(document: dict[str, Any]) -> ClosedPart:
     prices = document["prices"]
     return ClosedPart(
         subscription_id=document["subscriptionId"],
@@ -163,8 +174,8 @@ def parse_closed_part(value: bytes) -> ClosedPart:
         currency=document["currency"],
         amount=scaled_of_own(prices["amount"]),
         unit_prices={m: scaled_of_own(price, PRICE_PLACES) for m, price in prices["unitPrices"].items()},
-        start=parse_timestamp(document["periodStart"]),
-        end=parse_timestamp(document["periodEnd"]),
+        start=timestamp_of_own(document["periodStart"]),
+        end=timestamp_of_own(document["periodEnd"]),
         sequence=document["sequence"],
         part=document["part"],
         parts=document["parts"],

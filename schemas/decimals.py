@@ -22,7 +22,7 @@ WHOLE_DIGITS: Final = 14
 QUANTITY_ONE: Final = 10**QUANTITY_PLACES
 PRICE_ONE: Final = 10**PRICE_PLACES
 
-_DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]{1,4}))?").fullmatch
+_DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?").fullmatch
 _PLAIN = re.compile(r"(0|[1-9][0-9]{0,13})(?:\.([0-9]{1,6}))?").fullmatch
 _PADDING = ("000000", "00000", "0000", "000", "00", "0", "")
 _TEXT_MAX: Final = 64
@@ -79,8 +79,8 @@ def scaled_of_own(text: str, places: int = QUANTITY_PLACES) -> int:
 
 
 def _scaled_text(text: str, places: int) -> int:
-    if len(text) > _TEXT_MAX:
-        raise _invalid()
+    if len(text) > _TEXT_MAX:  # bounds all the work below
+        raise PydanticCustomError("decimal_invalid", "must have at most {max} characters", {"max": _TEXT_MAX})
     match = _DECIMAL(text)
     if match is None:
         raise _invalid()

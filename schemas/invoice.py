@@ -4,9 +4,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
-from pydantic import PrivateAttr
-
-from schemas.catalog import Transition, WireModel, status_at
+from schemas.catalog import Transition, WireModel, dated, status_at
 from schemas.text import Text
 from schemas.timestamps import timestamp_text
 
@@ -52,15 +50,13 @@ class CatalogInvoice(WireModel):
     user_id: Text
     version: int = 1
     transitions: tuple[Transition, ...]
-    _record_at: int = PrivateAttr(default=0)
 
     @classmethod
     def of_record(cls, document: dict[str, Any], record_at: int) -> "CatalogInvoice":
         """The invoice of a catalog record that the broker appended at `record_at` (ms)."""
         invoice = cls.model_validate(document)
-        invoice._record_at = record_at
-        return invoice
+        return invoice.model_copy(update={"transitions": dated(invoice.transitions, record_at)})
 
     def status_at(self, at: int) -> str:
         """The status at a moment in ms: a value of InvoiceStatus."""
-        return status_at(self.transitions, at, self._record_at)
+        return status_at(self.transitions, at)

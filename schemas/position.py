@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.timestamps import parse_timestamp, timestamp_text
+from schemas.timestamps import timestamp_of_own, timestamp_text
 from schemas.topics import Topic
 
 SOURCES = (Topic.USAGE_EVENTS, Topic.USAGE_CORRECTIONS, Topic.USAGE_FORWARDED)
@@ -112,7 +112,7 @@ class Position:
             ),
             last=None
             if last is None
-            else LastRecord(last["topic"], last["offset"], parse_timestamp(last["time"]), last["crc"]),
+            else LastRecord(last["topic"], last["offset"], timestamp_of_own(last["time"]), last["crc"]),
         )
 
 

@@ -3,11 +3,11 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PrivateAttr
+from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 from schemas.billing_period import UnknownTimeZone, time_zone
-from schemas.catalog import Transition, WireModel, status_at
+from schemas.catalog import Transition, WireModel, dated, status_at
 from schemas.text import OptionalText, Text
 from schemas.timestamps import OptionalTimestamp, Timestamp
 
@@ -64,29 +64,27 @@ class Subscription(NewSubscription):
     created_at: Timestamp
     version: int = 1
     transitions: tuple[Transition, ...]
-    _record_at: int = PrivateAttr(default=0)
 
     @classmethod
     def of_record(cls, document: dict[str, Any], record_at: int) -> "Subscription":
         """The subscription of a catalog record that the broker appended at `record_at` (ms)."""
         subscription = cls.model_validate(document)
-        subscription._record_at = record_at
-        return subscription
+        return subscription.model_copy(update={"transitions": dated(subscription.transitions, record_at)})
 
     def status_at(self, at: int) -> str:
         """The status at a moment in ms: a value of SubscriptionStatus."""
-        return status_at(self.transitions, at, self._record_at)
+        return status_at(self.transitions, at)
 
     @property
     def began_at(self) -> int:
         """When the subscription came to be, in ms: the time of its first publication."""
         first = self.transitions[0].at
-        return self._record_at if first is None else first
+        return self.created_at if first is None else first
 
     @property
     def ended_at(self) -> int | None:
-        """When the subscription reached a final status, in ms; None while it has not."""
+        """When the subscription reached a final status, in ms; None while it has not, or it is not published yet."""
         last = self.transitions[-1]
         if SubscriptionStatus(last.status) not in FINAL_STATUSES:
             return None
-        return self._record_at if last.at is None else last.at
+        return last.at

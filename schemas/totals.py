@@ -9,7 +9,7 @@ from json.encoder import encode_basestring
 
 from schemas.closed_period import NOTHING_CHARGED, Charge
 from schemas.decimals import decimal_text, scaled_of_own
-from schemas.timestamps import optional_timestamp, optional_timestamp_text, timestamp_text
+from schemas.timestamps import frequent_timestamp_text, optional_timestamp_of_own
 
 PERIOD_METER = ""
 
@@ -33,12 +33,16 @@ class MeterTotal:
     event_count: int = 0
     charged: Charge = NOTHING_CHARGED
 
+    def copy(self) -> "MeterTotal":
+        """Another with equal fields."""
+        return MeterTotal(self.period_end, self.quantity, self.event_count, self.charged)
+
     def to_json(self) -> bytes:
         """The value on `usage-totals`."""
-        end = "null" if self.period_end is None else f'"{timestamp_text(self.period_end)}"'
         charged = "" if self.charged is NOTHING_CHARGED else f',"charged":{json.dumps(self.charged.wire())}'
         return (
-            f'{{"quantity":"{decimal_text(self.quantity)}","eventCount":{self.event_count},"periodEnd":{end}{charged}}}'
+            f'{{"quantity":"{decimal_text(self.quantity)}","eventCount":{self.event_count}'
+            f',"periodEnd":{_time_json(self.period_end)}{charged}}}'
         ).encode()
 
     @classmethod
@@ -47,7 +51,7 @@ class MeterTotal:
         document = json.loads(value)
         charged = document.get("charged")
         return cls(
-            period_end=optional_timestamp(document["periodEnd"]),
+            period_end=optional_timestamp_of_own(document["periodEnd"]),
             quantity=scaled_of_own(document["quantity"]),
             event_count=document["eventCount"],
             charged=NOTHING_CHARGED if charged is None else Charge.of_wire(charged),
@@ -71,20 +75,26 @@ class PeriodState:
     first_offset: int | None = None
     last_offset: int | None = None
 
+    def copy(self) -> "PeriodState":
+        """Another with equal fields."""
+        return PeriodState(
+            self.period_end,
+            self.closed,
+            self.next_sequence,
+            self.issued,
+            self.first_at,
+            self.last_at,
+            self.first_offset,
+            self.last_offset,
+        )
+
     def to_json(self) -> bytes:
         """The value on `usage-totals`."""
-        return json.dumps(
-            {
-                "closed": self.closed,
-                "nextSequence": self.next_sequence,
-                "issued": decimal_text(self.issued),
-                "periodEnd": optional_timestamp_text(self.period_end),
-                "firstAt": optional_timestamp_text(self.first_at),
-                "lastAt": optional_timestamp_text(self.last_at),
-                "firstOffset": self.first_offset,
-                "lastOffset": self.last_offset,
-            },
-            separators=(",", ":"),
+        return (
+            f'{{"closed":{"true" if self.closed else "false"},"nextSequence":{self.next_sequence}'
+            f',"issued":"{decimal_text(self.issued)}","periodEnd":{_time_json(self.period_end)}'
+            f',"firstAt":{_time_json(self.first_at)},"lastAt":{_time_json(self.last_at)}'
+            f',"firstOffset":{_offset_json(self.first_offset)},"lastOffset":{_offset_json(self.last_offset)}}}'
         ).encode()
 
     @classmethod
@@ -92,12 +102,20 @@ class PeriodState:
         """The inverse of to_json()."""
         document = json.loads(value)
         return cls(
-            period_end=optional_timestamp(document["periodEnd"]),
+            period_end=optional_timestamp_of_own(document["periodEnd"]),
             closed=document["closed"],
             next_sequence=document["nextSequence"],
             issued=scaled_of_own(document["issued"]),
-            first_at=optional_timestamp(document["firstAt"]),
-            last_at=optional_timestamp(document["lastAt"]),
+            first_at=optional_timestamp_of_own(document["firstAt"]),
+            last_at=optional_timestamp_of_own(document["lastAt"]),
             first_offset=document["firstOffset"],
             last_offset=document["lastOffset"],
         )
+
+
+def _time_json(at: int | None) -> str:
+    return "null" if at is None else f'"{frequent_timestamp_text(at)}"'
+
+
+def _offset_json(offset: int | None) -> str:
+    return "null" if offset is None else str(offset)

@@ -2,16 +2,17 @@
 
 from dataclasses import dataclass
 from json.encoder import encode_basestring
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from schemas.billing_period import BillingPeriod
-from schemas.decimals import Quantity, decimal_text
+from schemas.decimals import Quantity, decimal_text, quantity
 from schemas.document import BODY_BYTES_MAX, parse_object, validate
 from schemas.rejection import Rejection
-from schemas.text import OptionalText, Text
-from schemas.timestamps import OptionalTimestamp, timestamp_text
+from schemas.text import OptionalText, Text, optional_text, text
+from schemas.timestamps import OptionalTimestamp, frequent_timestamp_text, optional_timestamp, timestamp_text
 
 BATCH_EVENTS_MAX: Final = 1_000
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -65,7 +66,32 @@ validate_usage_event: Final = usage_event_adapter.validator.validate_python
 def parse_usage_event(body: bytes | None) -> UsageEvent | Rejection:
     """The usage event in a request body or a record's value, or all that is wrong with its shape."""
     document = parse_object(body or b"", BODY_BYTES_MAX)
-    return document if isinstance(document, Rejection) else validate(validate_usage_event, document)
+    if type(document) is Rejection:
+        return document
+    assert type(document) is dict
+    return usage_event_of(document)
+
+
+def usage_event_of(document: dict[str, Any]) -> UsageEvent | Rejection:
+    """As parse_usage_event(), of a parsed JSON object.
+
+    What is well-formed takes the short way, a third of pydantic's time; what is not goes through pydantic again, which
+    collects all that is wrong. Both are made of the same functions.
+    """
+    get = document.get
+    try:
+        return UsageEvent(
+            text(get("serviceId")),
+            text(get("subscriptionId")),
+            text(get("userId")),
+            text(get("eventKey")),
+            quantity(get("quantity")),
+            optional_timestamp(get("occurredAt")),
+            optional_text(get("invoiceId")),
+            optional_text(get("eventId")),
+        )
+    except PydanticCustomError:
+        return validate(validate_usage_event, document)
 
 
 def meter_of(event_key: str) -> str:
@@ -100,7 +126,7 @@ class AcceptedUsageEvent:
     def to_json(self) -> bytes:
         """The value on `accepted-usage`: all out fields of contract section 1 and what a recount needs."""
         event, quote = self.event, encode_basestring
-        requested = timestamp_text(self.request_at)
+        requested = frequent_timestamp_text(self.request_at)
         occurred = timestamp_text(self.occurred_at)
         sent = "null" if event.occurred_at is None else f'"{occurred}"'
         invoice = "null" if event.invoice_id is None else quote(event.invoice_id)

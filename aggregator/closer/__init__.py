@@ -1,0 +1,1 @@
+"""Closed periods into invoices, each exactly once (design section 6)."""

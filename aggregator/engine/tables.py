@@ -14,7 +14,7 @@ One WriteBatch changes them together with M, so that state and position are one 
 import json
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -142,7 +142,7 @@ class Tables:
         """A copy of the period's state."""
         state = self._periods.get((subscription_id, period.start))
         if state is not None:
-            return replace(state)
+            return state.copy()
         stored = self._database.get(b"T" + total_key(subscription_id, period.start_text, PERIOD_METER))
         return None if stored is None else PeriodState.of_json(stored)
 
@@ -150,7 +150,7 @@ class Tables:
         """A copy of the meter's total."""
         total = self._totals.get((subscription_id, period.start, meter))
         if total is not None:
-            return replace(total)
+            return total.copy()
         stored = self._database.get(b"T" + total_key(subscription_id, period.start_text, meter))
         return None if stored is None else MeterTotal.of_json(stored)
 

@@ -1,0 +1,1 @@
+"""Copies of the workers' running totals and ledgers in Postgres, for reading."""

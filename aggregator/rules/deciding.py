@@ -13,7 +13,7 @@ from aggregator.rules.account import Account, Catalog
 from aggregator.rules.uniqueness import Place, fingerprint, unique_key
 from schemas.billing_period import BillingPeriod
 from schemas.invoice import LINKABLE_STATUSES, CatalogInvoice
-from schemas.rejection import Reason, Rejection
+from schemas.rejection import FieldError, Reason, Rejection
 from schemas.service import EventKeyScope
 from schemas.subscription import SubscriptionStatus
 from schemas.timestamps import SECOND_MS
@@ -22,6 +22,8 @@ from schemas.totals import MeterTotal, PeriodState
 from schemas.usage_event import AcceptedUsageEvent, UsageEvent, parse_usage_event
 
 FUTURE_MS_MAX = 5 * 60 * SECOND_MS
+
+_EVENT_ID_REQUIRED = FieldError("eventId", Reason.FIELD_REQUIRED, "is required by this service's eventKeyScope EVENT")
 
 PeriodKey = tuple[str, int]
 """Subscription and start of a billing period in ms."""
@@ -106,6 +108,7 @@ def decide(records: Sequence[Record], partition: int, partitions: int, tables: T
         else:
             candidates.append(examined)  # type: ignore[arg-type]  # mypy can't narrow by type() is
     _judge(candidates, partition, tables, decisions)
+    decisions.rejected.sort(key=lambda rejected: rejected.record.offset)
     return decisions
 
 
@@ -121,6 +124,9 @@ def _examine(record: Record, partition: int, partitions: int, catalog: Catalog) 
     service = catalog.service(event.service_id)
     if service is None:
         return Rejection.of(Reason.SERVICE_NOT_FOUND, "serviceId")
+    scope = service.event_key_scope
+    if scope is EventKeyScope.EVENT and event.event_id is None:  # of shape, which the service alone decides
+        return Rejection.of_fields([_EVENT_ID_REQUIRED])
     account = catalog.account(subscription_id)
     if account is None:
         return Rejection.of(Reason.SUBSCRIPTION_NOT_FOUND, "subscriptionId")
@@ -134,9 +140,6 @@ def _examine(record: Record, partition: int, partitions: int, catalog: Catalog) 
         return Rejection.of(Reason.SUBSCRIPTION_MISMATCH, "subscriptionId")
     if invoice is not None and (invoice.service_id != event.service_id or invoice.user_id != event.user_id):
         return Rejection.of(Reason.INVOICE_MISMATCH, "invoiceId")
-    scope = service.event_key_scope
-    if scope is EventKeyScope.EVENT and event.event_id is None:
-        return Rejection(Reason.FIELD_REQUIRED, "eventId is required by this service's eventKeyScope EVENT.", "eventId")
     occurred_at = record.timestamp if event.occurred_at is None else event.occurred_at
     period = account.calendar.period_at(occurred_at)
     return _Candidate(

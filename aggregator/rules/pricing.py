@@ -7,14 +7,10 @@ add up to the rounded price of the total, however the usage was split among them
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from schemas.closed_period import Charge, ClosedLine, ClosedPart
 from schemas.decimals import PRICE_ONE, QUANTITY_ONE
 from schemas.plan import Invoicing, Plan, PricingType
-
-AMOUNT_ONE: Final = QUANTITY_ONE
-"""Amounts are in millionths, as quantities are."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -84,4 +80,4 @@ def _priced(line: ClosedLine, unit_price: int) -> InvoiceLine:
 
 def _unit_price(part: ClosedPart, meter: str) -> int:
     named = part.unit_prices.get(meter)
-    return part.amount * (PRICE_ONE // AMOUNT_ONE) if named is None else named
+    return part.amount * (PRICE_ONE // QUANTITY_ONE) if named is None else named

@@ -69,12 +69,13 @@ CREATE TABLE stream_offsets (
     PRIMARY KEY (consumer, topic, partition)
 );
 
--- Closed periods that the closer could not turn into an invoice, by the offset of the period's last record in
--- `closed-periods`. A record that can't be read names no period.
+-- Closed periods that the closer could not turn into an invoice, by the offset of their record in `closed-periods`: a
+-- record that can't be read, a period some of whose parts are missing, one whose invoice exists with another digest, or
+-- one that this database refused. A record that can't be read names no period.
 CREATE TABLE held_periods (
     log_partition integer NOT NULL,
     log_offset bigint NOT NULL,
-    reason text NOT NULL CHECK (reason IN ('UNREADABLE', 'DIVERGED', 'REFUSED')),
+    reason text NOT NULL CHECK (reason IN ('UNREADABLE', 'INCOMPLETE', 'DIVERGED', 'REFUSED')),
     detail text NOT NULL,
     subscription_id text COLLATE "C",
     period_start timestamptz,

@@ -1,0 +1,61 @@
+# Needs git, make and Python 3.11 or newer; everything else is fetched, as locked in requirements.lock and kafka.lock.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Touched when the environment is complete, so that a second setup has nothing to do.
+READY := $(VENV)/.ready
+UV := uv==0.13.9
+
+.PHONY: help setup demo test lint ci bench lock clean
+
+help: ## say what each target does (this text)
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1 \2/p' Makefile | awk '{ printf "%s %-7s", $$1, $$2; $$1 = $$2 = ""; print }'
+
+setup: $(READY) ## make the environment in .venv, with the command .venv/bin/tally
+
+demo: $(READY) ## start everything on this machine, load a month of usage, show the invoices
+	@$(BIN)/tally demo
+
+test: $(READY) ## run all tests
+	$(BIN)/pytest tests
+
+lint: $(READY) ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+ci: lint test ## do what CI does
+
+bench: $(READY) ## measure the engine, then the gateway
+	$(BIN)/tally bench engine
+	$(BIN)/tally bench gateway
+
+lock: ## resolve pyproject.toml anew into requirements.lock
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet $(UV)
+	build/lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+	@rm -rf build/lock
+
+clean: ## remove the environment and all caches in this directory, not the data in .tally
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find schemas ingest aggregator deploy tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) --version >/dev/null 2>&1 || { \
+	    echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name one with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "Tally needs Python 3.11 or newer, and $(PYTHON) is older: name another with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	    echo "Python's venv module is missing: install it (on Debian and Ubuntu the package python3-venv)." >&2; exit 1; }
+	@echo "Making the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "Installing $$(grep -c '==' requirements.lock) locked packages (about 430 MB on disk)"
+	@[ -t 1 ] || quiet=--quiet; $(BIN)/python -m pip install $$quiet --disable-pip-version-check --no-input \
+	    --only-binary :all: --require-hashes -r requirements.lock || { \
+	    echo "The packages could not be installed: see pip's words above; without a network, point pip to a mirror." >&2; \
+	    exit 1; }
+	@echo "Installing Tally"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation \
+	    --no-index --editable .
+	@touch $@
+	@echo "Ready: $(BIN)/tally"

@@ -1,0 +1,143 @@
+"""The closer's process: the lease, the reading, one transaction a batch."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+import time
+from typing import Final
+
+import asyncpg
+from aiokafka import TopicPartition
+
+from aggregator.closer import metrics
+from aggregator.closer.assembly import Assembly, Invoice
+from aggregator.closer.lease import Lease, LeaseLost, take_lease
+from aggregator.closer.writing import CONSUMER, Batch, Written, write_batch
+from aggregator.metrics import serve
+from aggregator.settings import CloserSettings
+from aggregator.stream.database import connected
+from aggregator.stream.offsets import Offsets, OffsetsMoved, stored_offsets
+from aggregator.stream.reader import Reader, Records, open_reader
+from aggregator.stream.supervision import AWAY, Availability, keep_running, pause, stop_on_signals
+from schemas.topics import Topic
+
+log = logging.getLogger(__name__)
+
+ROLE: Final = "tally_closer"
+READ_TIMEOUT_MS: Final = 500
+LOOK_EVERY_SECONDS: Final = 2.0
+"""How often the lag is measured, which also shows whether Kafka is there at all."""
+RENEWALS_PER_LEASE: Final = 3
+"""A lease survives two renewals that fail or come late."""
+
+
+async def run(settings: CloserSettings) -> None:
+    """Write the invoices of closed periods until SIGTERM or SIGINT."""
+    stop = stop_on_signals()
+    serve(settings.metrics_host, settings.metrics_port)
+    await Closer(settings).run(stop)
+
+
+class Closer:
+    """One closer. Of several, one writes and the others wait for its lease."""
+
+    def __init__(self, settings: CloserSettings) -> None:
+        self._settings = settings
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._availability = Availability("closer", metrics.UP)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write until `stop` is set; the batch in flight is finished."""
+        await keep_running(lambda: self._session(stop), self._availability, "closer", stop)
+
+    async def _session(self, stop: asyncio.Event) -> None:
+        async with connected(self._settings.database_url, ROLE) as connection:
+            lease = await self._wait_for_lease(connection, stop)
+            if lease is None:
+                return
+            log.info("This closer (%s) writes invoices now, under epoch %d.", self._holder, lease.epoch)
+            metrics.EPOCH.set(lease.epoch)
+            try:
+                await self._work(connection, lease, stop)
+            except LeaseLost:
+                log.warning("Another closer has taken over from epoch %d; this one waits.", lease.epoch)
+            finally:
+                metrics.EPOCH.set(0)
+                with contextlib.suppress(*AWAY):  # then it expires by itself
+                    await lease.release(connection)
+
+    async def _wait_for_lease(self, connection: asyncpg.Connection, stop: asyncio.Event) -> Lease | None:
+        seconds = self._settings.closer_lease_seconds
+        while not stop.is_set():
+            lease = await take_lease(connection, self._holder, seconds)
+            self._availability.answering()
+            if lease is not None:
+                return lease
+            await pause(stop, seconds / RENEWALS_PER_LEASE)
+        return None
+
+    async def _work(self, connection: asyncpg.Connection, lease: Lease, stop: asyncio.Event) -> None:
+        topic = self._settings.topic(Topic.CLOSED_PERIODS)
+        async with open_reader(self._settings.kafka, "tally-closer", [topic]) as reader:
+            while not stop.is_set():
+                try:
+                    await self._follow(connection, lease, reader, stop)
+                except OffsetsMoved:
+                    log.warning("The offsets in Postgres were moved by someone else; reading on from there.")
+
+    async def _follow(self, connection: asyncpg.Connection, lease: Lease, reader: Reader, stop: asyncio.Event) -> None:
+        beginnings = await reader.beginnings()
+        offsets = await stored_offsets(connection, CONSUMER, beginnings)
+        await reader.seek(offsets, beginnings)
+        assemblies = {tp: Assembly(tp.partition, offset) for tp, offset in offsets.items()}
+        renewed_at = looked_at = 0.0
+        while not stop.is_set():
+            records = await reader.read(self._settings.closer_batch_records, READ_TIMEOUT_MS)
+            batch = assemble(records, assemblies, offsets)
+            now = time.monotonic()
+            if batch.after:
+                with metrics.BATCH_SECONDS.time():
+                    _report(await write_batch(connection, lease, batch))
+                offsets |= batch.after
+                renewed_at = now
+            elif now - renewed_at > lease.seconds / RENEWALS_PER_LEASE:
+                await lease.renew(connection)
+                renewed_at = now
+            if now - looked_at > LOOK_EVERY_SECONDS:
+                for partition, lag in (await reader.lags()).items():
+                    metrics.LAG.labels(partition.partition).set(lag)
+                looked_at = now
+            self._availability.answering()
+
+
+def assemble(records: Records, assemblies: dict[TopicPartition, Assembly], offsets: Offsets) -> Batch:
+    """What these records settle. Where the parts of a period are not all there yet, it waits for the next batch."""
+    batch = Batch()
+    for partition, some in records.items():
+        assembly = assemblies[partition]
+        for record in some:
+            for settled in assembly.add(record.offset, record.value):
+                if isinstance(settled, Invoice):
+                    batch.invoices.append(settled)
+                else:
+                    batch.holds.append(settled)
+        if assembly.next_offset > offsets[partition]:
+            batch.before[partition] = offsets[partition]
+            batch.after[partition] = assembly.next_offset
+    return batch
+
+
+def _report(written: Written) -> None:
+    metrics.INVOICES.inc(written.invoices)
+    for hold in written.held:
+        metrics.HELD.labels(hold.reason.value).inc()
+        log.error(
+            "A closed period is held and has no invoice (%s, partition %d, offset %d): %s",
+            hold.reason.value,
+            hold.partition,
+            hold.offset,
+            hold.detail,
+        )

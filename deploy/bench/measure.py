@@ -1,0 +1,52 @@
+"""What a process costs, and on what it was measured."""
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_MIB = 1 << 20
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU seconds, user and system, that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident_mib(pid: int) -> int:
+    """Memory in use, MiB."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE // _MIB
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """Where and with what something was measured."""
+
+    cores: int
+    python: str
+    aiokafka: str
+    faust: str
+    commit: str
+
+    @classmethod
+    def here(cls) -> "Circumstances":
+        """This machine and this checkout."""
+        git = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return cls(
+            os.cpu_count() or 0,
+            platform.python_version(),
+            version("aiokafka"),
+            version("faust-streaming"),
+            git.stdout.strip() or "unknown",
+        )

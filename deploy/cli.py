@@ -1,0 +1,120 @@
+"""The command `tally`: each subcommand reads its settings once and hands them to the part that does the work."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import uvloop
+
+from deploy.flags import add_flags, settings_of
+from schemas.errors import OperatorError
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A subcommand: what it is for, and the module with its `arguments(parser)` (optional) and `main(arguments)`."""
+
+    name: str
+    summary: str
+    module: str
+
+    def prepare(self, parser: argparse.ArgumentParser) -> None:
+        """Add the flags, and what they lead to."""
+        module = import_module(self.module)
+        if hasattr(module, "arguments"):
+            module.arguments(parser)
+        parser.set_defaults(main=module.main)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A subcommand that runs one process: its settings class and its `run(settings)`, as "module:name"."""
+
+    name: str
+    summary: str
+    settings: str
+    run: str
+
+    def prepare(self, parser: argparse.ArgumentParser) -> None:
+        """Add a flag for each setting, and what they lead to."""
+        kind = _named(self.settings)
+        add_flags(parser, kind)
+        parser.set_defaults(main=_runner(self, kind))
+
+
+PARTS = (
+    Part("gateway", "run the HTTP gateway", "ingest.settings:GatewaySettings", "ingest.gateway.serve:run"),
+    Part("aggregator", "run a worker", "aggregator.settings:AggregatorSettings", "aggregator.app:run"),
+    Part("closer", "run the closer", "aggregator.settings:CloserSettings", "aggregator.closer.job:run"),
+    Part("projector", "run the projector", "aggregator.settings:ProjectorSettings", "aggregator.projector.job:run"),
+)
+
+COMMANDS = (
+    Command("up", "run everything on this machine until Ctrl-C", "deploy.commands.up"),
+    Command("demo", "run everything, with a seeded month of usage and its invoices", "deploy.commands.demo"),
+    Command("topics", "create the Kafka topics, or verify them", "deploy.commands.topics"),
+    Command("migrate", "bring the Postgres tables to this version", "deploy.commands.migrate"),
+    Command("keys", "create, list or revoke API keys", "deploy.commands.keys"),
+    Command("replay", "replay a trace of LLM requests as usage", "deploy.commands.replay"),
+    Command("load", "send generated usage", "deploy.commands.load"),
+    Command("bench", "measure a part", "deploy.commands.bench"),
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; a person's errors are one sentence on stderr and an exit code that is not 0."""
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _parser(argv).parse_args(argv)
+    logging.basicConfig(level=arguments.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+    for chatty in ("aiokafka", "faust", "httpx", "mode"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            code = runner.run(arguments.main(arguments))
+    except OperatorError as error:
+        print(f"tally {arguments.command}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(code or 0)
+
+
+def _parser(argv: list[str]) -> argparse.ArgumentParser:
+    """The parser. Only the command that is asked for is imported: a worker needs no web framework."""
+    parser = argparse.ArgumentParser(prog="tally", description="Usage events in, invoice amounts out.")
+    parser.add_argument(
+        "--log-level",
+        default="info",
+        choices=["debug", "info", "warning", "error"],
+        help="how much a process logs to stderr (default: info)",
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in (*COMMANDS, *PARTS):
+        subparser = subparsers.add_parser(command.name, help=command.summary, description=command.summary)
+        if command.name in argv:
+            command.prepare(subparser)
+    return parser
+
+
+def _runner(part: Part, kind: Any) -> Callable[[argparse.Namespace], Awaitable[None]]:
+    async def run(arguments: argparse.Namespace) -> None:
+        settings = settings_of(arguments, kind)
+        await _named(part.run)(settings)
+
+    return run
+
+
+def _named(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+if __name__ == "__main__":
+    main()

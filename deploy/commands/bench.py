@@ -1,0 +1,46 @@
+"""`tally bench engine|gateway`."""
+
+import argparse
+import json
+from typing import Any
+
+from deploy.bench import engine
+from deploy.bench.workload import Workload
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parts = parser.add_subparsers(dest="part", required=True)
+    part = parts.add_parser("engine", help="events per second through one worker process")
+    part.add_argument("--events", type=int, default=500_000, help="events in the topic (500000)")
+    part.add_argument("--subscriptions", type=int, default=1_000, help="subscriptions they belong to (1000)")
+    part.add_argument("--partitions", type=int, default=4, help="partitions of usage-events (4)")
+    part.add_argument("--seed", type=int, default=1, help="the same seed sends the same bytes (1)")
+    part.add_argument("--runs", type=int, default=3, help="runs, of which the median counts (3)")
+    part.set_defaults(bench=_engine)
+    for part in parts.choices.values():
+        part.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    """Measure and print."""
+    result = await arguments.bench(arguments)
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        _print_table(result)
+
+
+async def _engine(arguments: argparse.Namespace) -> dict[str, Any]:
+    workload = Workload(arguments.events, arguments.subscriptions, arguments.partitions, arguments.seed)
+    return await engine.bench(workload, arguments.runs)
+
+
+def _print_table(result: dict[str, Any]) -> None:
+    for section, figures in result.items():
+        if isinstance(figures, dict):
+            print(section)
+            for name, figure in figures.items():
+                print(f"  {name:<26} {figure}")
+        else:
+            print(f"{section}: {figures}")

@@ -1,0 +1,50 @@
+"""`tally keys create|list|revoke`."""
+
+import argparse
+
+import asyncpg
+
+from deploy.flags import add_flags, settings_of
+from ingest.keys import Scope, create_key, list_keys, revoke_key
+from schemas.errors import OperatorError
+from schemas.settings import Settings
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    create = actions.add_parser("create", help="print a new key, once")
+    create.add_argument("name", help="what the key is for")
+    create.add_argument(
+        "--scope", action="append", choices=[scope.value for scope in Scope], help="repeatable (default: all scopes)"
+    )
+    create.add_argument("--service", action="append", help="id of a service it may touch; repeatable (default: all)")
+    listing = actions.add_parser("list", help="show all keys; the keys themselves are not kept")
+    revoke = actions.add_parser("revoke", help="refuse a key from now on, for good")
+    revoke.add_argument("id", help="the key's id, key_...")
+    for action in (create, listing, revoke):
+        add_flags(action, Settings)
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    """Do what the action says. Raises OperatorError."""
+    database_url = settings_of(arguments, Settings).database_url
+    try:
+        connection = await asyncpg.connect(database_url)
+    except (OSError, asyncpg.PostgresError) as error:
+        raise OperatorError(f"Postgres can't be reached ({error}); check TALLY_DATABASE_URL.") from error
+    try:
+        if arguments.action == "create":
+            scopes = arguments.scope or [scope.value for scope in Scope]
+            key_id, key = await create_key(connection, arguments.name, scopes, arguments.service)
+            print(f"{key_id}\n{key}")
+        elif arguments.action == "revoke":
+            await revoke_key(connection, arguments.id)
+            print(f"{arguments.id} is revoked")
+        else:
+            for entry in await list_keys(connection):
+                services = "all services" if entry.services is None else ",".join(entry.services)
+                state = "live" if entry.revoked_at is None else f"revoked {entry.revoked_at:%Y-%m-%d}"
+                print(f"{entry.id}  {state}  {','.join(entry.scopes)}  {services}  {entry.name}")
+    finally:
+        await connection.close()

@@ -1,0 +1,49 @@
+"""Command-line flags made of a settings class: one flag a setting, its default and unit in the help."""
+
+import argparse
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from schemas.errors import OperatorError
+from schemas.settings import Settings
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+ENV_PREFIX = "TALLY_"
+
+
+class SettingInvalid(OperatorError):
+    """A flag or an environment variable has a value that can't be used."""
+
+    exit_code = 2
+
+
+def add_flags(parser: argparse.ArgumentParser, kind: type[Settings]) -> None:
+    """A flag for each setting. A flag goes before the environment variable, which goes before the default."""
+    group = parser.add_argument_group("settings (each also as an environment variable)")
+    for name, field in kind.model_fields.items():
+        group.add_argument(
+            _flag(name),
+            dest=f"setting_{name}",
+            metavar=name.rpartition("_")[2].upper(),
+            help=f"{field.description} ({ENV_PREFIX}{name.upper()}; default: {field.default!r})".replace("%", "%%"),
+        )
+
+
+def settings_of(arguments: argparse.Namespace, kind: type[AnySettings]) -> AnySettings:
+    """The settings by flags, environment and defaults. Raises SettingInvalid."""
+    given: dict[str, Any] = {
+        name: value for name in kind.model_fields if (value := getattr(arguments, f"setting_{name}", None)) is not None
+    }
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        what = f"The setting {_flag(name)} ({ENV_PREFIX}{name.upper()}) can't be {first['input']!r}"
+        raise SettingInvalid(f"{what}: {first['msg'].lower()}.") from error
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,133 @@
+-- name: clock
+SELECT floor(extract(epoch FROM now()) * 1000)::bigint;
+
+-- name: announce
+WITH announced AS (
+    INSERT INTO catalog_outbox (key, version, payload) VALUES ($1, $2, $3) RETURNING seq
+)
+SELECT seq, pg_notify('catalog_outbox', '') FROM announced;
+
+-- name: unannounced
+SELECT max(seq) FROM catalog_outbox WHERE key = $1 AND published_at IS NULL;
+
+
+-- name: add_service
+INSERT INTO services (id, document) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING RETURNING id;
+
+-- name: service
+SELECT document FROM services WHERE id = $1;
+
+-- name: services
+SELECT document, created_at, id
+FROM services
+WHERE ($1::text[] IS NULL OR id = ANY ($1))
+    AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::text))
+ORDER BY created_at DESC, id DESC
+LIMIT $4;
+
+
+-- name: add_plan
+INSERT INTO plans (id, service_id, document) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING RETURNING id;
+
+-- name: plan
+SELECT document FROM plans WHERE id = $1;
+
+-- name: plans
+SELECT document, created_at, id
+FROM plans
+WHERE ($1::text[] IS NULL OR service_id = ANY ($1))
+    AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::text))
+    AND ($5::text IS NULL OR service_id = $5)
+ORDER BY created_at DESC, id DESC
+LIMIT $4;
+
+
+-- name: add_subscription
+INSERT INTO subscriptions (id, service_id, payment_plan_id, user_id, status, document)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
+-- name: lock_subscription
+SELECT document FROM subscriptions WHERE id = $1 FOR UPDATE;
+
+-- name: change_subscription
+UPDATE subscriptions SET status = $2, version = $3, document = $4, updated_at = now() WHERE id = $1;
+
+-- name: subscription
+SELECT
+    s.document,
+    p.document ->> 'billingInterval' AS billing_interval,
+    floor(extract(epoch FROM now()) * 1000)::bigint AS now
+FROM subscriptions AS s
+JOIN plans AS p ON p.id = s.payment_plan_id
+WHERE s.id = $1;
+
+-- name: subscriptions
+SELECT
+    s.document,
+    p.document ->> 'billingInterval' AS billing_interval,
+    floor(extract(epoch FROM now()) * 1000)::bigint AS now,
+    s.created_at,
+    s.id
+FROM subscriptions AS s
+JOIN plans AS p ON p.id = s.payment_plan_id
+WHERE ($1::text[] IS NULL OR s.service_id = ANY ($1))
+    AND ($2::timestamptz IS NULL OR (s.created_at, s.id) < ($2, $3::text))
+    AND ($5::text IS NULL OR s.service_id = $5)
+    AND ($6::text IS NULL OR s.user_id = $6)
+    AND ($7::text IS NULL OR s.status = $7)
+ORDER BY s.created_at DESC, s.id DESC
+LIMIT $4;
+
+
+-- The oldest unpublished version of each key: versions of a key go out one after the other, and no two publishers work
+-- on one key. A row taken by another publisher is skipped, its successors are not yet the oldest.
+-- name: take_unpublished
+SELECT o.seq, o.key, o.version, o.payload
+FROM catalog_outbox AS o
+WHERE o.published_at IS NULL
+    AND NOT EXISTS (
+        SELECT FROM catalog_outbox AS earlier
+        WHERE earlier.key = o.key AND earlier.version < o.version AND earlier.published_at IS NULL
+    )
+ORDER BY o.seq
+LIMIT $1
+FOR UPDATE OF o SKIP LOCKED;
+
+-- name: append_times
+SELECT key, version, floor(extract(epoch FROM appended_at) * 1000)::bigint AS at
+FROM catalog_outbox
+WHERE key = ANY ($1) AND appended_at IS NOT NULL;
+
+-- name: mark_published
+UPDATE catalog_outbox AS o
+SET
+    published_at = clock_timestamp(),
+    appended_at = timestamptz 'epoch' + p.at * interval '1 millisecond',
+    payload = p.payload
+FROM unnest($1::bigint[], $2::bigint[], $3::jsonb[]) AS p (seq, at, payload)
+WHERE o.seq = p.seq;
+
+-- The change of status that this version made gets its time, in the subscription itself.
+-- name: date_transitions
+UPDATE subscriptions AS s
+SET document = jsonb_set(s.document, '{transitions}', (
+    SELECT jsonb_agg(
+        CASE
+            WHEN (t.transition ->> 'version')::integer = p.version
+                THEN t.transition || jsonb_build_object('at', p.at)
+            ELSE t.transition
+        END
+        ORDER BY t.position
+    )
+    FROM jsonb_array_elements(s.document -> 'transitions') WITH ORDINALITY AS t (transition, position)
+))
+FROM unnest($1::text[], $2::integer[], $3::text[]) AS p (id, version, at)
+WHERE s.id = p.id;
+
+-- name: published
+SELECT seq FROM catalog_outbox WHERE seq = ANY ($1) AND published_at IS NOT NULL;
+
+-- name: backlog
+SELECT count(*) FROM catalog_outbox WHERE published_at IS NULL;

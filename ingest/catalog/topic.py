@@ -1,0 +1,48 @@
+"""The topic `catalog`: the copies that workers read."""
+
+import asyncio
+
+from aiokafka.errors import KafkaError
+from aiokafka.structs import RecordMetadata
+
+from ingest.broker import Broker, BrokerAway
+from schemas.errors import OperatorError
+
+_LOG_APPEND_TIME = 1
+
+
+class CatalogTopic:
+    """Publishes catalog entries, acknowledged by all in-sync replicas."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def send(self, key: bytes, value: bytes) -> "asyncio.Future[int]":
+        """Send an entry. The future is its append time in ms; a future that fails says BrokerAway or OperatorError.
+
+        The client sends it until it is acknowledged, however long that takes: whoever waits no longer must keep the
+        future, for sending the entry again would give it a second append time.
+        """
+        producer = await self._broker.producer()
+        try:
+            sent = await producer.send(self._broker.topic, value, key, partition=0)
+        except KafkaError as error:
+            self._broker.discard(producer)
+            raise BrokerAway(f"Kafka did not take a catalog entry: {error}") from error
+
+        async def append_time() -> int:
+            try:
+                return self._append_time(await sent)
+            except KafkaError as error:
+                self._broker.discard(producer)
+                raise BrokerAway(f"Kafka did not take a catalog entry: {error}") from error
+
+        return asyncio.ensure_future(append_time())
+
+    def _append_time(self, metadata: RecordMetadata) -> int:
+        if metadata.timestamp_type != _LOG_APPEND_TIME:
+            raise OperatorError(
+                f"The topic {self._broker.topic} has no append times, by which statuses are dated; set its"
+                " message.timestamp.type to LogAppendTime ('tally topics' creates it so)."
+            )
+        return int(metadata.timestamp)

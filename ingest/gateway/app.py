@@ -1,0 +1,108 @@
+"""The gateway as one ASGI application: the front, and the framework behind it."""
+
+import logging
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.routing import Match
+from starlette.types import ASGIApp
+
+from ingest.database import DatabaseAway
+from ingest.gateway.answer import Answer, refusal
+from ingest.gateway.front import Front
+from ingest.gateway.keyring import Keyring
+from ingest.gateway.openapi import document_api
+from ingest.gateway.parts import Parts
+from ingest.gateway.routes import invoices, operations, plans, services, subscriptions, usage_events
+from ingest.refused import Refused
+from schemas.errors import OperatorError
+from schemas.rejection import FieldError, Reason, Rejection
+
+logger = logging.getLogger(__name__)
+
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+_FAILED = Rejection(
+    Reason.PROCESSING_FAILED, "Tally failed to answer this request, which is no fault of yours; report the requestId."
+)
+
+
+def gateway_app(parts: Parts, keyring: Keyring) -> ASGIApp:
+    """The application that the server runs."""
+    # The outermost layer answers what must not happen; the server logs it.
+    return ServerErrorMiddleware(Front(keyring, parts.usage, cold_app(parts)), handler=_answer_failed)
+
+
+def cold_app(parts: Parts) -> FastAPI:
+    """The routes that are not worth a path of their own."""
+    app = FastAPI(
+        title="Tally",
+        version="1",
+        description="Usage events in, invoice amounts out.",
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers={
+            Refused: _answer_refused,
+            DatabaseAway: _answer_away,
+            OperatorError: _answer_misconfigured,
+            RequestValidationError: _answer_parameters,
+            HTTPException: _answer_unrouted,
+            Exception: _answer_failed,
+        },
+    )
+    app.state.parts = parts
+    for noun in (usage_events, services, plans, subscriptions, invoices):
+        app.include_router(noun.router, prefix="/api/v1")
+    app.include_router(operations.router)
+    document_api(app)
+    return app
+
+
+def _answer(request: Request, rejection: Rejection) -> Answer:
+    return refusal(rejection, request.scope["state"].get("request_id"))
+
+
+async def _answer_refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return _answer(request, error.rejection).response()
+
+
+async def _answer_away(request: Request, error: Exception) -> Response:
+    logger.warning("answered 503: %s", error)
+    return _answer(
+        request, Rejection(Reason.UNAVAILABLE, "Postgres does not answer; send the same request again.")
+    ).response()
+
+
+async def _answer_misconfigured(request: Request, error: Exception) -> Response:
+    logger.error("answered 503: %s", error)
+    return _answer(request, Rejection.of(Reason.UNAVAILABLE)).response()
+
+
+async def _answer_parameters(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [
+        FieldError(str(details["loc"][-1]), Reason.PARAMETER_INVALID, details["msg"][:1].lower() + details["msg"][1:])
+        for details in error.errors()
+    ]
+    return _answer(request, Rejection.of_fields(errors)).response()
+
+
+async def _answer_unrouted(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code != Reason.METHOD_NOT_ALLOWED.status:
+        return _answer(request, Rejection.of(Reason.NOT_FOUND)).response()
+    answer = _answer(request, Rejection.of(Reason.METHOD_NOT_ALLOWED))
+    allowed = ", ".join(method for method in _METHODS if _takes(request, method))
+    return answer._replace(headers=[(b"allow", allowed.encode())]).response()
+
+
+def _takes(request: Request, method: str) -> bool:
+    scope = {**request.scope, "method": method}
+    return any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+
+
+async def _answer_failed(request: Request, error: Exception) -> Response:
+    return _answer(request, _FAILED).response()

@@ -1,0 +1,49 @@
+"""A request's body, bounded in size and in time before anything looks at it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from schemas.rejection import Reason, Rejection
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+async def read_body(
+    headers: Iterable[tuple[bytes, bytes]], receive: Receive, bytes_max: int, seconds: float
+) -> bytes | Rejection:
+    """The body of a request that says it is JSON, or why it is refused."""
+    length, is_json = 0, False
+    for name, value in headers:
+        if name == b"content-type":
+            is_json = value.partition(b";")[0].strip().lower() == b"application/json"
+        elif name == b"content-length":
+            length = int(value)
+        elif name == b"content-encoding" and value.strip().lower() != b"identity":
+            return Rejection.of(Reason.UNSUPPORTED_MEDIA_TYPE)
+    if not is_json:
+        return Rejection.of(Reason.UNSUPPORTED_MEDIA_TYPE)
+    if length > bytes_max:
+        return Rejection.of(Reason.BODY_TOO_LARGE)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _collect(receive, bytes_max)
+    except TimeoutError:
+        return Rejection(Reason.INVALID_BODY, f"The body did not arrive whole within {seconds:g} seconds.")
+
+
+async def _collect(receive: Receive, bytes_max: int) -> bytes | Rejection:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body", False):
+        chunks, size = [body], len(body)
+        while size <= bytes_max and message.get("more_body", False):
+            message = await receive()
+            chunks.append(message.get("body", b""))
+            size += len(chunks[-1])
+        body = b"".join(chunks)
+    if len(body) > bytes_max:
+        return Rejection.of(Reason.BODY_TOO_LARGE)
+    if message["type"] == "http.disconnect":
+        return Rejection(Reason.INVALID_BODY, "The body did not arrive whole.")
+    return body

@@ -1,0 +1,30 @@
+"""What the routes work with; gateway.serve makes it once."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from ingest.catalog.change import Changes
+from ingest.database import Database
+from ingest.gateway.usage import UsageEvents
+from ingest.producer import UsageProducer
+
+
+@dataclass(slots=True, frozen=True)
+class Parts:
+    """The gateway's parts."""
+
+    database: Database
+    changes: Changes
+    producer: UsageProducer
+    usage: UsageEvents
+    body_seconds: float
+
+
+async def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+PartsOf = Annotated[Parts, Depends(_parts)]

@@ -1,0 +1,66 @@
+"""What those who run the gateway ask of it: is it alive, is it ready, what does it measure."""
+
+import asyncio
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from ingest.database import Database, DatabaseAway
+from ingest.gateway.answer import json_answer
+from ingest.gateway.parts import PartsOf
+from ingest.outcome import Unavailable
+from ingest.producer import UsageProducer
+from ingest.refused import Refused
+from schemas.catalog import WireModel
+from schemas.rejection import FieldError, Reason, Rejection
+
+router = APIRouter(tags=["operations"])
+
+
+class Health(WireModel):
+    """All is well."""
+
+    status: Literal["live", "ready"]
+
+
+@router.get("/health/live", response_model=Health)
+async def get_live() -> Response:
+    """The process answers. It says nothing of what is behind it: restarting would not bring that back."""
+    return json_answer(200, Health(status="live").wire()).response()
+
+
+@router.get("/health/ready", response_model=Health)
+async def get_ready(parts: PartsOf) -> Response:
+    """Kafka and Postgres answer, else 503."""
+    away = [
+        FieldError(None, Reason.UNAVAILABLE, sentence)
+        for sentence in await asyncio.gather(_kafka_away(parts.producer), _postgres_away(parts.database))
+        if sentence is not None
+    ]
+    if away:
+        raise Refused(Rejection.of_fields(away))
+    return json_answer(200, Health(status="ready").wire()).response()
+
+
+@router.get("/metrics", response_class=Response)
+async def get_metrics() -> Response:
+    """The measurements, for Prometheus."""
+    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def _kafka_away(producer: UsageProducer) -> str | None:
+    try:
+        await producer.ping()
+    except Unavailable as error:
+        return str(error)
+    return None
+
+
+async def _postgres_away(database: Database) -> str | None:
+    try:
+        async with database.connection() as connection:
+            await connection.execute("SELECT 1")
+    except DatabaseAway as error:
+        return f"{error}."
+    return None

@@ -1,0 +1,76 @@
+"""Services."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from ingest.catalog.services import create_service, find_service, list_services
+from ingest.gateway.answer import json_answer, saved_answer
+from ingest.gateway.cursor import cursor_of
+from ingest.gateway.openapi import json_body
+from ingest.gateway.parameters import CatalogWriter, PageAsked, PathId, Reader
+from ingest.gateway.parts import PartsOf
+from ingest.gateway.requests import body_of
+from ingest.refused import Refused
+from schemas.catalog import WireModel
+from schemas.rejection import Reason, Rejection
+from schemas.service import NewService, Service
+from schemas.text import Text
+
+router = APIRouter(tags=["services"])
+
+
+class ServiceView(NewService):
+    """A service as callers see it."""
+
+    id: Text
+
+    @classmethod
+    def of(cls, service: Service) -> "ServiceView":
+        """The view of a service."""
+        return cls.model_validate(service.wire())
+
+
+class ServiceAnswer(WireModel):
+    """One service."""
+
+    service: ServiceView
+
+
+class ServicesAnswer(WireModel):
+    """A page of services."""
+
+    services: list[ServiceView]
+    next_cursor: str | None
+
+
+@router.post("/services", status_code=201, response_model=ServiceAnswer, openapi_extra=json_body("NewService"))
+async def post_service(
+    key: CatalogWriter, new: Annotated[NewService, Depends(body_of(NewService))], parts: PartsOf
+) -> Response:
+    """Create a service; the same one again answers 200."""
+    if key.services is not None and new.id is None:
+        raise Refused(Rejection(Reason.FORBIDDEN, "This API key is for certain services and can't create others."))
+    if new.id is not None and not key.sees(new.id):
+        raise Refused.of(Reason.SERVICE_NOT_FOUND, "id")
+    saved = await parts.changes.make(lambda connection: create_service(connection, new))
+    return saved_answer(saved, ServiceAnswer(service=ServiceView.of(saved.entity))).response()
+
+
+@router.get("/services/{id:id}", response_model=ServiceAnswer)
+async def get_service(key: Reader, service_id: PathId, parts: PartsOf) -> Response:
+    """A service."""
+    async with parts.database.connection() as connection:
+        service = await find_service(connection, service_id) if key.sees(service_id) else None
+    if service is None:
+        raise Refused.of(Reason.SERVICE_NOT_FOUND)
+    return json_answer(200, ServiceAnswer(service=ServiceView.of(service)).wire()).response()
+
+
+@router.get("/services", response_model=ServicesAnswer)
+async def get_services(asked: PageAsked, parts: PartsOf) -> Response:
+    """Services, newest first."""
+    async with parts.database.connection() as connection:
+        page = await list_services(connection, asked)
+    services = [ServiceView.of(service) for service in page.items]
+    return json_answer(200, ServicesAnswer(services=services, next_cursor=cursor_of(page.next)).wire()).response()

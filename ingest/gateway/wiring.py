@@ -1,0 +1,100 @@
+"""The gateway's parts, made of its settings and put together; let go in the opposite order."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from starlette.types import ASGIApp
+
+from ingest.broker import Broker
+from ingest.catalog.change import Changes
+from ingest.catalog.outbox import Outbox
+from ingest.catalog.topic import CatalogTopic
+from ingest.database import Database, DatabaseAway, DatabaseRefuses
+from ingest.gateway.app import gateway_app
+from ingest.gateway.keyring import Keyring
+from ingest.gateway.parts import Parts
+from ingest.gateway.usage import UsageEvents
+from ingest.metrics import EVENTS_IN_FLIGHT
+from ingest.outcome import Unavailable
+from ingest.producer import UsageProducer
+from ingest.settings import GatewaySettings
+from schemas.errors import OperatorError
+from schemas.topics import Topic
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, frozen=True)
+class Gateway:
+    """The application, and the work that goes on beside it until it has answered its last request."""
+
+    app: ASGIApp
+    beside: set[asyncio.Task[None]]
+
+
+@contextlib.asynccontextmanager
+async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
+    """The gateway, connected to what is there. Raises OperatorError where that is not as it should be."""
+    async with contextlib.AsyncExitStack() as stack:
+        database = await _database(settings, stack)
+        producer = _producer(settings, stack)
+        broker = Broker(settings.kafka, settings.topic(Topic.CATALOG), settings.answer_seconds)
+        stack.push_async_callback(broker.close)
+        keyring = Keyring(database, settings.keys_seconds)
+        await _greet(producer, keyring)
+        outbox = Outbox(database, CatalogTopic(broker))
+        parts = Parts(
+            database=database,
+            changes=Changes(database, outbox, settings.answer_seconds),
+            producer=producer,
+            usage=UsageEvents(producer, settings.body_seconds),
+            body_seconds=settings.body_seconds,
+        )
+        beside = {asyncio.create_task(outbox.run()), asyncio.create_task(keyring.run())}
+        stack.push_async_callback(_cancel, beside)
+        yield Gateway(gateway_app(parts, keyring), beside)
+
+
+async def _database(settings: GatewaySettings, stack: contextlib.AsyncExitStack) -> Database:
+    database = Database(
+        settings.database_url, connections=settings.database_connections, seconds=settings.answer_seconds
+    )
+    await database.open()
+    stack.push_async_callback(database.close)
+    return database
+
+
+def _producer(settings: GatewaySettings, stack: contextlib.AsyncExitStack) -> UsageProducer:
+    producer = UsageProducer(
+        settings.kafka,
+        topic_prefix=settings.topic_prefix,
+        seconds=settings.answer_seconds,
+        events_max=settings.events_waiting,
+        bytes_max=settings.bytes_waiting,
+    )
+    stack.push_async_callback(producer.close)
+    EVENTS_IN_FLIGHT.set_function(lambda: producer.events_in_flight)
+    return producer
+
+
+async def _greet(producer: UsageProducer, keyring: Keyring) -> None:
+    """What is away may come; what is there and not as it should be is said at once."""
+    try:
+        await producer.start()
+    except Unavailable as error:
+        logger.warning("starting without Kafka: %s", error)
+    try:
+        await keyring.load()
+    except DatabaseRefuses as error:
+        raise OperatorError(f"{error}; check TALLY_DATABASE_URL.") from error
+    except DatabaseAway as error:
+        logger.warning("starting without Postgres: %s", error)
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

@@ -1,0 +1,85 @@
+"""Real servers for the tests: yours (TALLY_KAFKA, TALLY_DATABASE_URL), else Docker's, else the embedded ones."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import docker
+import pytest
+from docker.errors import DockerException
+
+from deploy.local.kafka import LocalKafka
+from deploy.local.postgres import LocalPostgres
+
+KAFKA_IMAGE = "apache/kafka:4.1.1"
+POSTGRES_IMAGE = "postgres:18"
+
+
+@pytest.fixture(scope="session")
+def has_docker() -> bool:
+    """Whether an engine answers here."""
+    try:
+        docker.from_env().ping()
+    except DockerException:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(has_docker: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker, one for the whole session; tests keep apart by TALLY_TOPIC_PREFIX or topic names of their own."""
+    if given := os.environ.get("TALLY_KAFKA"):
+        yield given
+    elif has_docker:
+        from testcontainers.kafka import KafkaContainer
+
+        with KafkaContainer(KAFKA_IMAGE).with_kraft() as container:
+            yield container.get_bootstrap_server()
+    else:
+        kafka = LocalKafka(tmp_path_factory.mktemp("kafka"))
+        asyncio.run(kafka.start())
+        yield kafka.bootstrap
+        asyncio.run(kafka.stop())
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(has_docker: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server, one for the whole session."""
+    if given := os.environ.get("TALLY_DATABASE_URL"):
+        yield given
+    elif has_docker:
+        from testcontainers.postgres import PostgresContainer
+
+        with PostgresContainer(POSTGRES_IMAGE, driver=None) as container:
+            yield container.get_connection_url()
+    else:
+        postgres = LocalPostgres(tmp_path_factory.mktemp("postgres"))
+        asyncio.run(postgres.start())
+        yield postgres.dsn
+        asyncio.run(postgres.stop())
+
+
+@pytest.fixture
+def database_url(postgres_dsn: str) -> Iterator[str]:
+    """An empty database of the test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    asyncio.run(_execute(postgres_dsn, f'CREATE DATABASE "{name}"'))
+    yield urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}"))
+    asyncio.run(_execute(postgres_dsn, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A prefix that makes a deployment of its own on the shared broker."""
+    return f"t{uuid.uuid4().hex[:10]}-"
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -1,0 +1,104 @@
+"""The gateway without a network: its application called in memory, on a producer that keeps what it is given."""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import httpx
+
+from ingest.catalog.change import Changes
+from ingest.catalog.outbox import Outbox
+from ingest.catalog.topic import CatalogTopic
+from ingest.database import Database, DatabaseAway
+from ingest.gateway.app import gateway_app
+from ingest.gateway.keyring import Keyring
+from ingest.gateway.parts import Parts
+from ingest.gateway.usage import UsageEvents
+from ingest.keys import Scope
+from ingest.outcome import Outcome, PublishError, Receipt, Unavailable
+from ingest.producer import UsageProducer
+from schemas.usage_event import UsageEvent
+
+BODY_SECONDS = 0.2
+
+
+@dataclass
+class ProducerInMemory:
+    """Gives receipts in partition 3 from offset 0 on, or the outcomes that a test wants."""
+
+    published: list[UsageEvent] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    async def publish(self, event: UsageEvent) -> Receipt:
+        (outcome,) = await self.publish_many([event])
+        if isinstance(outcome, PublishError):
+            raise outcome
+        return outcome
+
+    async def publish_many(self, events: Iterable[UsageEvent]) -> list[Outcome]:
+        given = list(events)
+        start = len(self.published)
+        self.published += given
+        return self.outcomes or [Receipt(3, start + number) for number in range(len(given))]
+
+    async def ping(self) -> None:
+        raise Unavailable("Kafka at nowhere is away.")
+
+
+@dataclass
+class KeysInMemory:
+    """A database that holds API keys and nothing else, and may be away."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    away: bool = False
+    reads: int = 0
+
+    def add(self, key: str, scopes: Iterable[str], services: list[str] | None = None) -> str:
+        key_hash = hashlib.sha256(key.encode()).digest()
+        self.rows.append({"id": f"key_{len(self.rows)}", "hash": key_hash, "scopes": scopes, "services": services})
+        return key
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        if self.away:
+            raise DatabaseAway("Postgres does not answer")
+        yield self
+
+    async def fetch(self, query: str) -> list[dict[str, Any]]:
+        assert "api_keys" in query
+        self.reads += 1
+        return list(self.rows)
+
+
+def key_text(letter: str) -> str:
+    """A key of the right form."""
+    return f"tally_{letter * 43}"
+
+
+class GatewayInMemory:
+    """The application, and a client that holds a key with every scope."""
+
+    def __init__(self) -> None:
+        self.producer = ProducerInMemory()
+        self.keys = KeysInMemory()
+        self.key = self.keys.add(key_text("a"), list(Scope))
+        database = cast(Database, self.keys)
+        producer = cast(UsageProducer, self.producer)
+        changes = Changes(database, Outbox(database, cast(CatalogTopic, None)), 0.2)
+        parts = Parts(database, changes, producer, UsageEvents(producer, BODY_SECONDS), BODY_SECONDS)
+        self.keyring = Keyring(database, 5)
+        self.app = gateway_app(parts, self.keyring)
+
+    async def request(self, method: str, path: str, body: bytes | None = None, **headers: str | None) -> httpx.Response:
+        """One request; a header of None is left out, an underscore stands for a hyphen."""
+        sent = {"authorization": f"Bearer {self.key}", "content_type": "application/json", **headers}
+        named = {name.replace("_", "-"): value for name, value in sent.items() if value is not None}
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            return await client.request(method, path, content=body, headers=named)
+
+    async def post_event(self, body: bytes, **headers: str | None) -> httpx.Response:
+        """POST /usage-events."""
+        return await self.request("POST", "/api/v1/usage-events", body, **headers)

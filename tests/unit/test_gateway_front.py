@@ -1,0 +1,316 @@
+"""What every request passes: its key, its id, its path and method, its body's arrival."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from ingest.keys import Scope
+from tests.unit.gateway_in_memory import BODY_SECONDS, GatewayInMemory, key_text
+from tests.unit.test_gateway_usage_events import event
+
+
+def summary(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        f"Bearer {key_text('b')}",
+        key_text("a"),
+        f"Basic {key_text('a')}",
+        f"Bearer {key_text('a')}x",
+        f"Bearer {key_text('a')[:-1]}",
+        f"Bearer {key_text('a')},{key_text('a')}",
+        "Bearer " + "a" * 30_000,
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/v1/usage-events"),
+        ("POST", "/api/v1/usage-events/batch"),
+        ("GET", "/api/v1/services"),
+        ("GET", "/api/v1/nothing"),
+    ],
+)
+async def test_caller_without_a_valid_key_is_unauthorized(method: str, path: str, authorization: str | None) -> None:
+    answer = await GatewayInMemory().request(method, path, b"{", authorization=authorization)
+    assert summary(answer) == (401, "unauthorized")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_scheme_of_the_key_is_case_insensitive() -> None:
+    gateway = GatewayInMemory()
+    answer = await gateway.post_event(event(), authorization=f"bearer {gateway.key}")
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("POST", "/api/v1/usage-events", Scope.USAGE_WRITE),
+        ("POST", "/api/v1/usage-events/batch", Scope.USAGE_WRITE),
+        ("POST", "/api/v1/services", Scope.CATALOG_WRITE),
+        ("POST", "/api/v1/plans", Scope.CATALOG_WRITE),
+        ("POST", "/api/v1/subscriptions", Scope.CATALOG_WRITE),
+        ("POST", "/api/v1/subscriptions/sub/status", Scope.CATALOG_WRITE),
+        ("GET", "/api/v1/services", Scope.READ),
+        ("GET", "/api/v1/services/svc", Scope.READ),
+        ("GET", "/api/v1/plans?limit=x", Scope.READ),
+        ("GET", "/api/v1/plans/plan", Scope.READ),
+        ("GET", "/api/v1/subscriptions", Scope.READ),
+        ("GET", "/api/v1/subscriptions/sub", Scope.READ),
+        ("GET", "/api/v1/invoices", Scope.READ),
+        ("GET", "/api/v1/invoices/inv", Scope.READ),
+    ],
+)
+async def test_key_without_the_scope_is_forbidden_before_anything_else_is_judged(
+    method: str, path: str, scope: Scope
+) -> None:
+    gateway = GatewayInMemory()
+    lesser = gateway.keys.add(key_text("l"), [other for other in Scope if other is not scope])
+    answer = await gateway.request(method, path, b"no JSON", authorization=f"Bearer {lesser}")
+    assert summary(answer) == (403, "forbidden")
+
+
+async def test_event_of_a_service_that_the_key_may_not_touch_is_unknown_but_its_shape_is_judged_first() -> None:
+    gateway = GatewayInMemory()
+    restricted = f"Bearer {gateway.keys.add(key_text('r'), ['usage:write'], ['other'])}"
+    unknown = await gateway.post_event(event(), authorization=restricted)
+    assert summary(unknown) == (404, "service_not_found")
+    malformed = await gateway.post_event(event(quantity="x"), authorization=restricted)
+    assert summary(malformed) == (400, "decimal_invalid")
+    assert gateway.producer.published == []
+
+
+async def test_new_key_is_known_at_once() -> None:
+    gateway = GatewayInMemory()
+    assert (await gateway.post_event(event())).status_code == 202
+    new = gateway.keys.add(key_text("n"), list(Scope))
+    assert (await gateway.post_event(event(), authorization=f"Bearer {new}")).status_code == 202
+
+
+async def test_unknown_keys_do_not_ask_the_database_each() -> None:
+    gateway = GatewayInMemory()
+    posts = [gateway.post_event(event(), authorization=f"Bearer {key_text(letter)}") for letter in "bcdefghijklmnop"]
+    assert {answer.status_code for answer in await asyncio.gather(*posts)} == {401}
+    assert gateway.keys.reads <= 2
+
+
+async def test_known_keys_stay_valid_while_postgres_is_away_and_unknown_ones_are_a_503() -> None:
+    gateway = GatewayInMemory()
+    gateway.keys.away = True
+    assert summary(await gateway.post_event(event())) == (503, "unavailable")
+    gateway.keys.away = False
+    assert (await gateway.post_event(event())).status_code == 202
+    gateway.keys.away = True
+    assert (await gateway.post_event(event())).status_code == 202
+
+
+async def test_revoked_key_is_refused_once_the_keys_are_read_again() -> None:
+    gateway = GatewayInMemory()
+    assert (await gateway.post_event(event())).status_code == 202
+    gateway.keys.rows.clear()
+    await gateway.keyring.load()
+    assert summary(await gateway.post_event(event())) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize("request_id", ["req-1", "A" * 128, "a.b:c_d-e"])
+@pytest.mark.parametrize("path", ["/api/v1/usage-events", "/api/v1/nothing"])
+async def test_sane_request_id_is_echoed(path: str, request_id: str) -> None:
+    answer = await GatewayInMemory().request("POST", path, b"{", x_request_id=request_id)
+    assert answer.headers.get_list("x-request-id") == [request_id]
+    assert answer.json()["requestId"] == request_id
+
+
+@pytest.mark.parametrize("request_id", [None, "", "A" * 129, "with space", 'quote"'])
+async def test_request_id_is_made_where_there_is_no_sane_one(request_id: str | None) -> None:
+    answer = await GatewayInMemory().request("POST", "/api/v1/usage-events", b"{", x_request_id=request_id)
+    assert answer.json()["requestId"] == answer.headers["x-request-id"] not in (request_id, "")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/nothing", "/api", "/api/v1", "/api/v1/", "/api/v1/services/", "/api/v1/services/a/b", "/health"]
+)
+async def test_unknown_path_is_not_found(path: str) -> None:
+    assert summary(await GatewayInMemory().request("GET", path)) == (404, "not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("GET", "/api/v1/usage-events", "POST"),
+        ("DELETE", "/api/v1/usage-events/batch", "POST"),
+        ("PUT", "/api/v1/services", "GET, POST"),
+        ("DELETE", "/api/v1/plans/p", "GET"),
+        ("GET", "/api/v1/subscriptions/s/status", "POST"),
+        ("POST", "/health/live", "GET"),
+        ("OPTIONS", "/api/v1/services", "GET, POST"),
+    ],
+)
+async def test_wrong_method_says_which_are_allowed(method: str, path: str, allow: str) -> None:
+    answer = await GatewayInMemory().request(method, path)
+    assert summary(answer) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == allow
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/api/v1/services?limit=0", "limit"),
+        ("/api/v1/services?limit=101", "limit"),
+        ("/api/v1/services?limit=-1", "limit"),
+        ("/api/v1/services?limit=1_0", "limit"),
+        ("/api/v1/services?limit=%D9%A1", "limit"),
+        ("/api/v1/services?limit=", "limit"),
+        ("/api/v1/services?limit=1.0", "limit"),
+        ("/api/v1/services?limit=99999999999999999999", "limit"),
+        ("/api/v1/services?cursor=x", "cursor"),
+        ("/api/v1/services?cursor=%FF", "cursor"),
+        ("/api/v1/services?cursor=W10", "cursor"),
+        ("/api/v1/services?cursor=WzFlOTk5LCJhIl0", "cursor"),
+        ("/api/v1/plans?serviceId=", "serviceId"),
+        ("/api/v1/plans?serviceId=a%00b", "serviceId"),
+        ("/api/v1/subscriptions?status=active", "status"),
+        ("/api/v1/subscriptions?userId=" + "u" * 256, "userId"),
+        ("/api/v1/invoices?status=LATE", "status"),
+        ("/api/v1/invoices?subscriptionId=%E2%80%A8x", "subscriptionId"),
+    ],
+)
+async def test_bad_query_parameter_is_named(path: str, field: str) -> None:
+    answer = await GatewayInMemory().request("GET", path)
+    assert summary(answer) == (400, "parameter_invalid")
+    assert answer.json()["field"] == field
+    assert answer.json()["error"].startswith(field)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"", 400, "invalid_body"),
+        (b"[]", 400, "invalid_body"),
+        (b'{"id":1,"id":2}', 400, "invalid_body"),
+        (b'{"id":"x"}', 400, "field_required"),
+        (b'{"name":"n","eventKeyScope":"WORLD"}', 400, "field_invalid"),
+        (b'{"name":"n","gracePeriodSeconds":1.5}', 400, "field_invalid"),
+        (b'{"name":"n","gracePeriodSeconds":1e3}', 400, "field_invalid"),
+        (b'{"name":"n","gracePeriodSeconds":true}', 400, "field_invalid"),
+        (b'{"name":"n","gracePeriodSeconds":"5"}', 400, "field_invalid"),
+        (b'{"name":"n","gracePeriodSeconds":-1}', 400, "field_invalid"),
+        (b'{"name":"n"}' + b" " * 65_536, 413, "body_too_large"),
+    ],
+)
+async def test_bodies_of_cold_routes_are_parsed_by_the_same_rules(body: bytes, status: int, code: str) -> None:
+    assert summary(await GatewayInMemory().request("POST", "/api/v1/services", body)) == (status, code)
+
+
+async def test_cold_routes_are_a_503_while_postgres_is_away() -> None:
+    gateway = GatewayInMemory()
+    assert (await gateway.post_event(event())).status_code == 202
+    gateway.keys.away = True
+    for path in ("/api/v1/services", "/api/v1/invoices/x", "/api/v1/subscriptions/s"):
+        answer = await gateway.request("GET", path)
+        assert summary(answer) == (503, "unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+async def test_live_needs_nothing_and_ready_names_what_is_away() -> None:
+    gateway = GatewayInMemory()
+    gateway.keys.away = True
+    live = await gateway.request("GET", "/health/live", authorization=None)
+    assert (live.status_code, live.json()) == (200, {"status": "live"})
+    ready = await gateway.request("GET", "/health/ready", authorization=None)
+    assert summary(ready) == (503, "unavailable")
+    assert ["Kafka" in detail["message"] for detail in ready.json()["details"]] == [True, False]
+
+
+async def test_openapi_documents_every_route_its_body_and_its_errors() -> None:
+    answer = await GatewayInMemory().request("GET", "/openapi.json", authorization=None)
+    document = answer.json()
+    documented = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert documented == {
+        ("POST", "/api/v1/usage-events"),
+        ("POST", "/api/v1/usage-events/batch"),
+        ("POST", "/api/v1/services"),
+        ("GET", "/api/v1/services"),
+        ("GET", "/api/v1/services/{id}"),
+        ("POST", "/api/v1/plans"),
+        ("GET", "/api/v1/plans"),
+        ("GET", "/api/v1/plans/{id}"),
+        ("POST", "/api/v1/subscriptions"),
+        ("GET", "/api/v1/subscriptions"),
+        ("GET", "/api/v1/subscriptions/{id}"),
+        ("POST", "/api/v1/subscriptions/{id}/status"),
+        ("GET", "/api/v1/invoices"),
+        ("GET", "/api/v1/invoices/{id}"),
+        ("GET", "/health/live"),
+        ("GET", "/health/ready"),
+        ("GET", "/metrics"),
+    }
+    for operation in (operation for methods in document["paths"].values() for operation in methods.values()):
+        assert "default" in operation["responses"]
+    for reference in _references(document):
+        assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
+    assert document["components"]["schemas"]["UsageEvent"]["required"] == [
+        "serviceId",
+        "subscriptionId",
+        "userId",
+        "eventKey",
+        "quantity",
+    ]
+
+
+async def test_docs_are_a_page() -> None:
+    answer = await GatewayInMemory().request("GET", "/docs", authorization=None)
+    assert answer.status_code == 200
+    assert "text/html" in answer.headers["content-type"]
+
+
+async def test_metrics_count_what_was_answered() -> None:
+    gateway = GatewayInMemory()
+    await gateway.post_event(event())
+    await gateway.post_event(event(quantity="-1"))
+    text = (await gateway.request("GET", "/metrics", authorization=None)).text
+    assert 'tally_gateway_usage_events_total{outcome="published"}' in text
+    assert 'tally_gateway_usage_events_total{outcome="decimal_negative"}' in text
+    assert 'tally_gateway_request_seconds_bucket{le="0.005",route="/api/v1/usage-events"}' in text
+
+
+async def test_body_that_does_not_arrive_is_refused_in_time() -> None:
+    gateway = GatewayInMemory()
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"authorization", f"Bearer {gateway.key}".encode()), (b"content-type", b"application/json")]
+    path = "/api/v1/usage-events"
+    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "headers": headers}
+    await gateway.app(scope, receive, send)
+    assert sent[0]["status"] == 400
+    assert b"invalid_body" in sent[1]["body"]
+    assert f"{BODY_SECONDS:g} seconds".encode() in sent[1]["body"]
+
+
+async def test_body_that_is_too_large_is_refused_without_being_read() -> None:
+    gateway = GatewayInMemory()
+    answer = await gateway.post_event(b"{", content_length=str(10**9))
+    assert summary(answer) == (413, "body_too_large")
+
+
+def _references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [reference for value in node.values() for reference in _references(value)]
+    return [reference for value in node for reference in _references(value)] if isinstance(node, list) else []
