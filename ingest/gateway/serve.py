@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -14,6 +15,8 @@ from ingest.gateway.protocol import GatewayProtocol
 from ingest.gateway.wiring import Gateway, gateway
 from ingest.settings import GatewaySettings
 from schemas.errors import OperatorError
+
+logger = logging.getLogger(__name__)
 
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the 60 s of common load balancers, so that it is they who close idle connections."""
@@ -103,4 +106,4 @@ def _started(url: str) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
-    print(f"gateway listening on {url}", flush=True)
+    logger.info("the gateway listens on %s", url)

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.local.kafka import LocalKafka
 from deploy.local.postgres import LocalPostgres
-from tests.integration.running_gateway import RunningGateway, new_topics, running_gateway, until
+from tests.integration.running_gateway import RunningGateway, new_topics, running_gateway, serving, until
 
 ANSWER_SECONDS = 1.0
 IN_TIME_SECONDS = 4 * ANSWER_SECONDS
@@ -146,8 +146,6 @@ async def test_gateway_starts_before_what_is_behind_it(kafka: LocalKafka, postgr
         settings, key = first.settings, first.key
     await kafka.stop()
     await postgres.stop()
-    from tests.integration.running_gateway import serving
-
     async with serving(settings) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
         gateway = RunningGateway(settings, url, key, client)
         assert (await post_in_time(gateway, "/usage-events", EVENT)).status_code == 503
