@@ -4,6 +4,7 @@ So nothing waits for company while the broker is idle, and a busy broker gets la
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from ingest.broker import Broker, BrokerAway
-from ingest.outcome import Outcome, OutcomeUnknown, PublishError, Receipt, Unavailable
+from ingest.outcome import Outcome, OutcomeUnknown, Receipt, Unavailable
 from schemas.errors import OperatorError
+
+logger = logging.getLogger(__name__)
 
 Headers = Sequence[tuple[str, bytes]]
 
@@ -85,7 +88,8 @@ class Lane:
                 try:
                     producer = await self._broker.producer()
                 except (BrokerAway, OperatorError) as error:
-                    self._leave_all(Unavailable(f"The event was not published; send it again. {error}"))
+                    logger.warning("usage events were not published: %s", error)
+                    self._refuse_all()
                 else:
                     await self._publish(producer, self._fill(producer))
         finally:
@@ -121,9 +125,9 @@ class Lane:
         for position, entry in enumerate(entries):
             self._leave(entry, Receipt(self._partition, base + position) if base >= 0 else OutcomeUnknown())
 
-    def _leave_all(self, error: PublishError) -> None:
+    def _refuse_all(self) -> None:
         while self._open:
-            self._leave(self._open.popleft(), type(error)(str(error)))
+            self._leave(self._open.popleft(), Unavailable())
 
     def _leave(self, entry: Entry, outcome: Outcome) -> None:
         self._released(entry.bytes)

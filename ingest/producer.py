@@ -92,7 +92,7 @@ class UsageProducer:
         try:
             await self._open_lanes()
         except (BrokerAway, OperatorError) as error:
-            raise Unavailable(f"The event was not published; send it again. {error}") from error
+            raise Unavailable from error
         waiter = Waiter(len(parsed))
         self._admit(self._entries(parsed, headers, waiter))
         # Every event has an outcome once the future is done.

@@ -17,7 +17,7 @@ from aggregator.engine.commit import CHANGELOGS, PLACE_HEADER
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.tables import Changes, Due, Meta, Tables
 from schemas.position import Position
-from schemas.timestamps import parse_timestamp
+from schemas.timestamps import timestamp_of_own
 from schemas.topics import Topic
 from schemas.totals import PERIOD_METER, PeriodState
 
@@ -119,7 +119,7 @@ class Restore:
         if meter != PERIOD_METER:
             return
         state = PeriodState.of_json(record.value)
-        start = parse_timestamp(start_text)
+        start = timestamp_of_own(start_text)
         if state.closed:
             latest = closed.get(subscription_id) or self._tables.latest_closed(subscription_id) or start
             closed[subscription_id] = max(latest, start)

@@ -24,7 +24,7 @@ from aggregator.engine.halt import Halt, HaltReason
 from aggregator.rules.deciding import PeriodKey, TotalKey
 from schemas.billing_period import BillingPeriod
 from schemas.position import Position
-from schemas.timestamps import parse_timestamp, timestamp_text
+from schemas.timestamps import timestamp_of_own, timestamp_text
 from schemas.totals import PERIOD_METER, MeterTotal, PeriodState, period_prefix, total_key
 
 STATE_VERSION = 1
@@ -116,7 +116,7 @@ class Due:
     def of_key(cls, key: bytes) -> "Due":
         """The inverse of key()."""
         subscription_id, start = json.loads(key[9:])
-        return cls(_U64.unpack_from(key, 1)[0], subscription_id, parse_timestamp(start))
+        return cls(_U64.unpack_from(key, 1)[0], subscription_id, timestamp_of_own(start))
 
 
 class Tables:

@@ -8,7 +8,7 @@ from typing import Any
 from aggregator.stream.reader import UNREADABLE
 from schemas.decimals import decimal_text
 from schemas.position import Position
-from schemas.timestamps import aware_datetime, parse_timestamp
+from schemas.timestamps import aware_datetime, timestamp_of_own
 from schemas.topics import Topic
 from schemas.totals import PERIOD_METER, MeterTotal
 
@@ -40,7 +40,7 @@ class Rows:
         subscription_id, start_text, meter = json.loads(key)
         if meter == PERIOD_METER:
             return  # the period's own state
-        start = parse_timestamp(start_text)
+        start = timestamp_of_own(start_text)
         total = MeterTotal.of_json(value)
         self.totals[subscription_id, start, meter] = (
             subscription_id,

@@ -1,13 +1,13 @@
 """An account: a subscription with what deciding and closing need to know of its service and plan."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from schemas.billing_period import BillingInterval, BillingPeriod, Calendar
 from schemas.invoice import CatalogInvoice
 from schemas.plan import Plan
 from schemas.service import Service
-from schemas.subscription import Subscription
+from schemas.subscription import Subscription, SubscriptionStatus
 
 SECOND_MS = 1_000
 
@@ -20,12 +20,23 @@ class Account:
     service: Service
     plan: Plan
     calendar: Calendar
+    is_always_active: bool = field(init=False)
+    """Whether its status was and is ACTIVE, whatever the time of a request: so for nearly all of them."""
+
+    def __post_init__(self) -> None:
+        transitions = self.subscription.transitions
+        self.is_always_active = len(transitions) == 1 and transitions[0].status == SubscriptionStatus.ACTIVE
 
     @classmethod
     def of(cls, subscription: Subscription, service: Service, plan: Plan) -> "Account":
         """The account of a subscription; the calendar follows from its anchor, zone and the plan's interval."""
         calendar = Calendar(subscription.billing_anchor, plan.billing_interval, subscription.time_zone)
         return cls(subscription, service, plan, calendar)
+
+    def is_of(self, service_id: str, user_id: str) -> bool:
+        """Whether the subscription belongs to both the service and the user (contract rule 1)."""
+        subscription = self.subscription
+        return subscription.service_id == service_id and subscription.user_id == user_id
 
     def grace_ms(self, default_seconds: int) -> int:
         """How long a period must have been quiet before it closes."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from aggregator.rules.account import Account, Catalog
-from aggregator.rules.uniqueness import Place, fingerprint, unique_key
+from aggregator.rules.uniqueness import Place, fingerprint, packed_place, unique_key
 from schemas.billing_period import BillingPeriod
-from schemas.invoice import LINKABLE_STATUSES, CatalogInvoice
+from schemas.invoice import LINKABLE_STATUSES
 from schemas.rejection import FieldError, Reason, Rejection
 from schemas.service import EventKeyScope
 from schemas.subscription import SubscriptionStatus
@@ -90,7 +90,6 @@ class _Candidate(NamedTuple):
     record: Record
     event: UsageEvent
     account: Account
-    invoice: CatalogInvoice | None
     occurred_at: int
     period: BillingPeriod
     key: bytes
@@ -107,7 +106,7 @@ def decide(records: Sequence[Record], partition: int, partitions: int, tables: T
             decisions.rejected.append(Rejected(record, examined))
         else:
             candidates.append(examined)  # type: ignore[arg-type]  # mypy can't narrow by type() is
-    _judge(candidates, partition, tables, decisions)
+    _judge(candidates, partition, tables, catalog, decisions)
     decisions.rejected.sort(key=lambda rejected: rejected.record.offset)
     return decisions
 
@@ -121,61 +120,75 @@ def _examine(record: Record, partition: int, partitions: int, catalog: Catalog) 
     subscription_id = event.subscription_id
     if partition_of(subscription_id, partitions) != partition:
         return Rejection.of(Reason.WRONG_PARTITION, "subscriptionId")
+    account = catalog.account(subscription_id)
+    if account is None or event.invoice_id is not None or not account.is_of(event.service_id, event.user_id):
+        refusal = _refusal_by_reference(event, account, catalog)
+        if refusal is not None:
+            return refusal
+    assert account is not None, "without an account there is a refusal"
+    scope = account.service.event_key_scope
+    if scope is EventKeyScope.EVENT and event.event_id is None:
+        return Rejection.of_fields([_EVENT_ID_REQUIRED])
+    occurred_at = record.timestamp if event.occurred_at is None else event.occurred_at
+    period = account.calendar.period_at(occurred_at)
+    return _Candidate(record, event, account, occurred_at, period, unique_key(event, scope, period), fingerprint(event))
+
+
+def _refusal_by_reference(event: UsageEvent, account: Account | None, catalog: Catalog) -> Rejection | None:
+    """Existence, then ownership, of what the event names: service, subscription, invoice."""
     service = catalog.service(event.service_id)
     if service is None:
         return Rejection.of(Reason.SERVICE_NOT_FOUND, "serviceId")
-    scope = service.event_key_scope
-    if scope is EventKeyScope.EVENT and event.event_id is None:  # of shape, which the service alone decides
+    if service.event_key_scope is EventKeyScope.EVENT and event.event_id is None:  # of shape; only the service tells
         return Rejection.of_fields([_EVENT_ID_REQUIRED])
-    account = catalog.account(subscription_id)
     if account is None:
         return Rejection.of(Reason.SUBSCRIPTION_NOT_FOUND, "subscriptionId")
-    invoice = None
-    if event.invoice_id is not None:
-        invoice = catalog.invoice(event.invoice_id)
-        if invoice is None:
-            return Rejection.of(Reason.INVOICE_NOT_FOUND, "invoiceId")
-    subscription = account.subscription
-    if subscription.service_id != event.service_id or subscription.user_id != event.user_id:
+    invoice = None if event.invoice_id is None else catalog.invoice(event.invoice_id)
+    if event.invoice_id is not None and invoice is None:
+        return Rejection.of(Reason.INVOICE_NOT_FOUND, "invoiceId")
+    if not account.is_of(event.service_id, event.user_id):
         return Rejection.of(Reason.SUBSCRIPTION_MISMATCH, "subscriptionId")
     if invoice is not None and (invoice.service_id != event.service_id or invoice.user_id != event.user_id):
         return Rejection.of(Reason.INVOICE_MISMATCH, "invoiceId")
-    occurred_at = record.timestamp if event.occurred_at is None else event.occurred_at
-    period = account.calendar.period_at(occurred_at)
-    return _Candidate(
-        record, event, account, invoice, occurred_at, period, unique_key(event, scope, period), fingerprint(event)
-    )
+    return None
 
 
-def _judge(candidates: Sequence[_Candidate], partition: int, tables: Tables, decisions: Decisions) -> None:
+def _judge(
+    candidates: Sequence[_Candidate], partition: int, tables: Tables, catalog: Catalog, decisions: Decisions
+) -> None:
     """Uniqueness and state. An identical repeat is a duplicate before any check of state: its first copy counted."""
     taken: dict[bytes, bytes] = {}
     for candidate, stored in zip(candidates, tables.places([c.key for c in candidates]), strict=True):
         place = taken.get(candidate.key) if stored is None else stored
         if place is None:
-            refusal = _refusal_by_state(candidate)
+            refusal = _refusal_by_state(candidate, catalog)
             if refusal is None:
                 taken[candidate.key] = _accept(candidate, partition, tables, decisions)
                 continue
         elif place[-16:] == candidate.fingerprint:
             refusal = _duplicate(place, identical=True)
         else:
-            refusal = _refusal_by_state(candidate) or _duplicate(place, identical=False)
+            refusal = _refusal_by_state(candidate, catalog) or _duplicate(place, identical=False)
         decisions.rejected.append(Rejected(candidate.record, refusal))
         decisions.duplicates += refusal.reason is Reason.DUPLICATE_EVENT_KEY
 
 
-def _refusal_by_state(candidate: _Candidate) -> Rejection | None:
+def _refusal_by_state(candidate: _Candidate, catalog: Catalog) -> Rejection | None:
     """Rules 2, 3 and 7: what held at the time of the request, whenever the record is read."""
     request_at = candidate.record.timestamp
-    status = candidate.account.subscription.status_at(request_at)
-    if status != SubscriptionStatus.ACTIVE:
-        return Rejection.of(Reason.SUBSCRIPTION_NOT_ACTIVE, "subscriptionId", currentStatus=status)
-    if candidate.invoice is not None and candidate.invoice.status_at(request_at) not in LINKABLE_STATUSES:
-        return Rejection.of(Reason.INVOICE_CLOSED, "invoiceId")
+    account = candidate.account
+    if not account.is_always_active:
+        status = account.subscription.status_at(request_at)
+        if status != SubscriptionStatus.ACTIVE:
+            return Rejection.of(Reason.SUBSCRIPTION_NOT_ACTIVE, "subscriptionId", currentStatus=status)
+    if candidate.event.invoice_id is not None:
+        invoice = catalog.invoice(candidate.event.invoice_id)
+        assert invoice is not None, "it existed a moment ago, and the catalog loses nothing"
+        if invoice.status_at(request_at) not in LINKABLE_STATUSES:
+            return Rejection.of(Reason.INVOICE_CLOSED, "invoiceId")
     if candidate.occurred_at > request_at + FUTURE_MS_MAX:
         return Rejection.of(Reason.OCCURRED_AT_IN_FUTURE, "occurredAt")
-    age_seconds_max = candidate.account.service.max_event_age_seconds
+    age_seconds_max = account.service.max_event_age_seconds
     if age_seconds_max is not None and candidate.occurred_at < request_at - age_seconds_max * SECOND_MS:
         return Rejection.of(Reason.OCCURRED_AT_TOO_OLD, "occurredAt")
     return None
@@ -193,7 +206,7 @@ def _duplicate(packed: bytes, *, identical: bool) -> Rejection:
 
 def _accept(candidate: _Candidate, partition: int, tables: Tables, decisions: Decisions) -> bytes:
     """Count the event. Returns the packed Place that its key now has."""
-    record, event, account, _, occurred_at, period, key, content = candidate
+    record, event, account, occurred_at, period, key, content = candidate
     meter = event.meter
     accepted = AcceptedUsageEvent(
         event,
@@ -206,7 +219,7 @@ def _accept(candidate: _Candidate, partition: int, tables: Tables, decisions: De
         content,
         account.subscription.version,
     )
-    place = Place(partition, record.offset, content).pack()
+    place = packed_place(partition, record.offset, content)
     decisions.accepted.append(Accepted(accepted, key, place))
     _accumulate(accepted, account, tables, decisions)
     return place

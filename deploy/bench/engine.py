@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from deploy.bench.measure import Circumstances, cpu_seconds, resident_mib
 from deploy.bench.workload import Expected, Workload, publish_catalog, publish_usage
 from deploy.local.kafka import LocalKafka
+from deploy.log import all_records, ledger_of, reader
 from deploy.progress import Progress
 from deploy.topics import ensure_topics
 from schemas.errors import OperatorError
@@ -81,7 +82,7 @@ async def _run(workload: Workload, kafka: LocalKafka, directory: Path, run: int)
     async with _worker(settings, directory / f"state{run}") as pid:
         window = await _watch(settings, workload, pid, kafka.pid)
         memory = resident_mib(pid)
-    ledger = await _ledger(settings)
+    ledger = await ledger_of(settings)
     audited = await _audit(settings, expected, ledger)
     events = window.last.events - window.first.events
     return Result(
@@ -136,7 +137,7 @@ async def _watch(settings: Settings, workload: Workload, pid: int, broker_pid: i
     batches = 0
     deadline = time.monotonic() + 600
     progress = Progress("events decided", workload.events)
-    async with _reader(settings, Topic.AGGREGATOR_POSITIONS) as consumer:
+    async with reader(settings, Topic.AGGREGATOR_POSITIONS) as consumer:
         while time.monotonic() < deadline:
             fetched = await consumer.getmany(timeout_ms=20)
             moment = None
@@ -155,47 +156,12 @@ async def _watch(settings: Settings, workload: Workload, pid: int, broker_pid: i
     raise OperatorError("The worker did not decide all events in 10 minutes; look at its log.")
 
 
-async def _ledger(settings: Settings) -> Counter[str]:
-    latest = {r.partition: Position.of_json(r.value) for r in await _all_records(settings, Topic.AGGREGATOR_POSITIONS)}
-    counts: Counter[str] = Counter()
-    for position in latest.values():
-        counts.update(position.ledger.wire())
-    return counts
-
-
 async def _audit(settings: Settings, expected: Expected, ledger: Counter[str]) -> bool:
     """Whether ledger and totals are what the generator counted, to the last digit."""
     totals: dict[tuple[str, str, str], int] = {}
-    for record in await _all_records(settings, Topic.USAGE_TOTALS):
+    for record in await all_records(settings, Topic.USAGE_TOTALS):
         subscription_id, start, meter = json.loads(record.key)
         if meter != PERIOD_METER:
             totals[subscription_id, start, meter] = MeterTotal.of_json(record.value).quantity
     counts = (ledger["accepted"], ledger["duplicate"], ledger["rejected"])
     return totals == expected.sums and counts == (expected.accepted, expected.duplicates, 0)
-
-
-async def _all_records(settings: Settings, topic: Topic) -> list[Any]:
-    async with _reader(settings, topic) as consumer:
-        ends = await consumer.end_offsets(consumer.assignment())
-        records: list[Any] = []
-        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-            records += [r for rs in (await consumer.getmany(timeout_ms=100)).values() for r in rs]
-        return sorted(records, key=lambda r: (r.partition, r.offset))
-
-
-@asynccontextmanager
-async def _reader(settings: Settings, topic: Topic) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        fetch_max_wait_ms=50,
-    )
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(settings.topic(topic), number) for number in range(settings.partitions)]
-        consumer.assign(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        yield consumer
-    finally:
-        await consumer.stop()

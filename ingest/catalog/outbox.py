@@ -4,6 +4,8 @@ A change and its outbox row are one transaction. Publishing the row is a second 
 appends the entry, its append time is stored as the time of the change of status, and whoever waits for it is told. A
 crash between any two of them leaves the row unpublished, and the next pass of any gateway repeats the step. Readers
 ignore a version that they have, so a repeated publication does no harm.
+
+Not yet: a topic that holds a higher version than Postgres (restored from an old backup) must halt the publisher.
 """
 
 import asyncio
@@ -107,14 +109,16 @@ class Outbox:
                 return 0
             times = await self._append_times(connection, rows)
             for row in rows:
-                await self._send(row, times[row["key"]])
+                self._send(row, times[row["key"]])
             await asyncio.wait([self._sent[row["seq"]] for row in rows])
-            published = {row["seq"]: at for row in rows if (at := self._append_time(row["seq"])) is not None}
+            outcomes = {row["seq"]: self._outcome(row["seq"]) for row in rows}
+            published = {seq: at for seq, at in outcomes.items() if isinstance(at, int)}
             await self._store(connection, [row for row in rows if row["seq"] in published], published, times)
         for seq in published:
             del self._sent[seq]
-        if len(published) < len(rows):
-            raise BrokerAway(f"{len(rows) - len(published)} entries were not acknowledged")
+        for outcome in outcomes.values():
+            if isinstance(outcome, BrokerAway):
+                raise outcome
         return len(rows)
 
     def _forget_published(self) -> None:
@@ -129,18 +133,19 @@ class Outbox:
             times[row["key"]][row["version"]] = row["at"]
         return times
 
-    async def _send(self, row: "asyncpg.Record", times: dict[int, int]) -> None:
+    def _send(self, row: "asyncpg.Record", times: dict[int, int]) -> None:
         if row["seq"] not in self._sent:
             entry = dated(json.loads(row["payload"]), times)
             value = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
-            self._sent[row["seq"]] = await self._topic.send(row["key"].encode(), value)
+            self._sent[row["seq"]] = self._topic.send(row["key"].encode(), value)
 
-    def _append_time(self, seq: int) -> int | None:
+    def _outcome(self, seq: int) -> int | BrokerAway:
+        """The append time of what was sent, or why it will be sent again."""
         try:
             return self._sent[seq].result()
-        except BrokerAway:
+        except BrokerAway as error:
             del self._sent[seq]
-            return None
+            return error
 
     async def _store(
         self,

@@ -17,27 +17,21 @@ class CatalogTopic:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    async def send(self, key: bytes, value: bytes) -> "asyncio.Future[int]":
+    def send(self, key: bytes, value: bytes) -> "asyncio.Future[int]":
         """Send an entry. The future is its append time in ms; a future that fails says BrokerAway or OperatorError.
 
         The client sends it until it is acknowledged, however long that takes: whoever waits no longer must keep the
         future, for sending the entry again would give it a second append time.
         """
+        return asyncio.ensure_future(self._publish(key, value))
+
+    async def _publish(self, key: bytes, value: bytes) -> int:
         producer = await self._broker.producer()
         try:
-            sent = await producer.send(self._broker.topic, value, key, partition=0)
+            return self._append_time(await producer.send_and_wait(self._broker.topic, value, key, partition=0))
         except KafkaError as error:
             self._broker.discard(producer)
-            raise BrokerAway(f"Kafka did not take a catalog entry: {error}") from error
-
-        async def append_time() -> int:
-            try:
-                return self._append_time(await sent)
-            except KafkaError as error:
-                self._broker.discard(producer)
-                raise BrokerAway(f"Kafka did not take a catalog entry: {error}") from error
-
-        return asyncio.ensure_future(append_time())
+            raise BrokerAway(f"Kafka did not take the entry {key.decode()}: {error!r}") from error
 
     def _append_time(self, metadata: RecordMetadata) -> int:
         if metadata.timestamp_type != _LOG_APPEND_TIME:

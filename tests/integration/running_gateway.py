@@ -76,7 +76,8 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
     stop = asyncio.Event()
     started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(settings, stop, started.set_result))
-    await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
+    either: set[asyncio.Future[Any]] = {task, started}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     try:
         if task.done():
             task.result()

@@ -19,18 +19,8 @@ from schemas.service import NewService
 from schemas.subscription import NewSubscription, Subscription, SubscriptionStatus
 from schemas.timestamps import parse_timestamp, timestamp_text
 from schemas.topics import Topic
+from tests.integration.catalog_world import PLAN, SERVICE, SUBSCRIPTION, set_up
 from tests.integration.running_gateway import RunningGateway, new_topics, running_gateway, serving, until
-
-SERVICE = {"id": "svc", "name": "Service"}
-PLAN = {
-    "id": "plan",
-    "serviceId": "svc",
-    "name": "Plan",
-    "pricingType": "USAGE_BASED",
-    "billingInterval": "MONTH",
-    "unitPrices": {"tokens": "0.000000000001"},
-}
-SUBSCRIPTION = {"id": "sub", "serviceId": "svc", "paymentPlanId": "plan", "userId": "user"}
 
 
 @pytest.fixture
@@ -38,16 +28,6 @@ async def gateway(kafka_bootstrap: str, database_url: str) -> AsyncIterator[Runn
     prefix = await new_topics(kafka_bootstrap, 1)
     async with running_gateway(kafka_bootstrap, database_url, prefix) as running:
         yield running
-
-
-async def set_up(gateway: RunningGateway, **subscription: Any) -> None:
-    for path, body in (
-        ("/services", SERVICE),
-        ("/plans", PLAN),
-        ("/subscriptions", {**SUBSCRIPTION, **subscription}),
-    ):
-        answer = await gateway.post(path, body)
-        assert answer.status_code == 201, answer.text
 
 
 async def transitions_of(gateway: RunningGateway, subscription: str = "sub") -> list[tuple[int, str, str | None]]:
@@ -153,7 +133,7 @@ async def test_two_gateways_publish_each_version_once_and_in_order(
                 await cancel(database, subscription)
 
         async def all_published() -> bool:
-            return await database.fetchval("SELECT count(*) FROM catalog_outbox WHERE published_at IS NULL") == 0
+            return bool(await database.fetchval("SELECT count(*) = 0 FROM catalog_outbox WHERE published_at IS NULL"))
 
         await until(all_published)
     for subscription in subscriptions:
@@ -187,6 +167,18 @@ async def test_invoice_that_the_closer_wrote_is_published_and_dated(
     assert row is not None
     assert json.loads(row["payload"])["transitions"] == [{"version": 1, "status": "OPEN", "at": timestamp_text(at)}]
     assert parse_timestamp(row["appended_at"].isoformat()) == at
+
+
+async def test_entry_that_the_broker_refuses_holds_up_no_other(
+    gateway: RunningGateway, database: "asyncpg.Connection[asyncpg.Record]"
+) -> None:
+    await database.execute(
+        "INSERT INTO catalog_outbox (key, version, payload)"
+        " VALUES ('service/large', 1, jsonb_build_object('name', repeat('x', 2000000)))"
+    )
+    await set_up(gateway)
+    assert (await gateway.post("/subscriptions/sub/status", {"status": "CANCELLED"})).status_code == 200
+    assert not await database.fetchval("SELECT published_at FROM catalog_outbox WHERE key = 'service/large'")
 
 
 async def test_topic_without_append_times_stops_the_gateway_with_a_sentence(

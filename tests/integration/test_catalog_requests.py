@@ -7,18 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.integration.catalog_world import PLAN, SERVICE, SUBSCRIPTION, set_up
 from tests.integration.running_gateway import RunningGateway, new_topics, running_gateway
-
-SERVICE = {"id": "svc", "name": "Service"}
-PLAN = {
-    "id": "plan",
-    "serviceId": "svc",
-    "name": "Plan",
-    "pricingType": "USAGE_BASED",
-    "billingInterval": "MONTH",
-    "unitPrices": {"tokens": "0.000000000001"},
-}
-SUBSCRIPTION = {"id": "sub", "serviceId": "svc", "paymentPlanId": "plan", "userId": "user"}
 
 
 @pytest.fixture
@@ -26,16 +16,6 @@ async def gateway(kafka_bootstrap: str, database_url: str) -> AsyncIterator[Runn
     prefix = await new_topics(kafka_bootstrap, 1)
     async with running_gateway(kafka_bootstrap, database_url, prefix) as running:
         yield running
-
-
-async def set_up(gateway: RunningGateway, **subscription: Any) -> None:
-    for path, body in (
-        ("/services", SERVICE),
-        ("/plans", PLAN),
-        ("/subscriptions", {**SUBSCRIPTION, **subscription}),
-    ):
-        answer = await gateway.post(path, body)
-        assert answer.status_code == 201, answer.text
 
 
 @pytest.mark.parametrize(

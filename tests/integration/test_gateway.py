@@ -298,7 +298,7 @@ async def test_taken_port_is_said_in_a_sentence(kafka_bootstrap: str, database_u
 
 async def test_what_is_not_set_up_is_said_in_a_sentence(kafka_bootstrap: str, database_url: str) -> None:
     prefix = await new_topics(kafka_bootstrap, PARTITIONS)
-    settings = {"kafka": kafka_bootstrap, "database_url": database_url, "http_port": 0}
+    settings: dict[str, Any] = {"kafka": kafka_bootstrap, "database_url": database_url, "http_port": 0}
     with pytest.raises(OperatorError, match="tally topics"):
         async with serving(GatewaySettings(**settings, topic_prefix="nowhere-")):
             pass

@@ -6,7 +6,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.billing_period import BillingInterval, BillingPeriod, Calendar, UnknownTimeZone, time_zone
@@ -73,6 +73,21 @@ def test_months_clamp_to_their_end_and_come_back(anchor: str, at: str, expected:
         ("Europe/Berlin", EACH_DAY, "2026-01-01T01:00:00Z", "2026-03-29T12:00:00Z", "2026-03-29T01 2026-03-30T00"),
         ("Europe/Berlin", EACH_DAY, "2026-01-01T01:00:00Z", "2026-10-24T12:00:00Z", "2026-10-24T00 2026-10-25T00"),
         ("Europe/Berlin", EACH_DAY, "2026-01-01T01:00:00Z", "2026-10-25T12:00:00Z", "2026-10-25T00 2026-10-26T01"),
+        # The second 02:10 of that night is after the first 02:30, at which the day began.
+        (
+            "Europe/Berlin",
+            EACH_DAY,
+            "2026-01-01T01:30:00Z",
+            "2026-10-25T00:10:00Z",
+            "2026-10-24T00:30 2026-10-25T00:30",
+        ),
+        (
+            "Europe/Berlin",
+            EACH_DAY,
+            "2026-01-01T01:30:00Z",
+            "2026-10-25T01:10:00Z",
+            "2026-10-25T00:30 2026-10-26T01:30",
+        ),
         # Apia went from 2011-12-29 to 2011-12-31: the period of the missing day is empty, and nothing is in it.
         ("Pacific/Apia", EACH_DAY, "2011-01-01T10:00:00Z", "2011-12-29T12:00:00Z", "2011-12-29T10 2011-12-30T10"),
         ("Pacific/Apia", EACH_DAY, "2011-01-01T10:00:00Z", "2011-12-30T10:00:00Z", "2011-12-30T10 2011-12-31T10"),
@@ -81,9 +96,9 @@ def test_months_clamp_to_their_end_and_come_back(anchor: str, at: str, expected:
 def test_periods_follow_the_wall_clock(
     zone: str, interval: BillingInterval, anchor: str, at: str, expected: str
 ) -> None:
-    assert [start.removesuffix(":00:00") for start in starts(Calendar(ms(anchor), interval, zone), at, 2)] == (
-        expected.split()
-    )
+    assert [
+        start.removesuffix(":00").removesuffix(":00") for start in starts(Calendar(ms(anchor), interval, zone), at, 2)
+    ] == (expected.split())
 
 
 @pytest.mark.parametrize(
@@ -196,7 +211,8 @@ def test_periods_tile_the_line_without_gap_or_overlap(
         period = following
 
 
-@given(anchors, intervals, st.lists(anchors, min_size=40, max_size=60))
+@settings(max_examples=15)
+@given(anchors, intervals, st.lists(anchors, min_size=33, max_size=40))  # more than are kept
 def test_what_was_asked_before_changes_no_answer(anchor: int, interval: BillingInterval, asked: list[int]) -> None:
     calendar = Calendar(anchor, interval)
     for at in [*asked, *asked]:

@@ -144,6 +144,17 @@ def test_lines_that_cancel_out_are_an_adjustment_of_zero_in_sum() -> None:
     assert [(line.meter, line.amount) for line in bill.lines] == [("calls", -ONE), ("images", ONE)]
 
 
+def test_a_void_and_an_event_more_change_the_quantity_and_not_the_count() -> None:
+    books = Books(account(of_plan=plan(amount="0.25")))
+    books.use("calls", 4 * ONE)
+    books.close()
+    books.use("calls", -4 * ONE, count=-1)
+    books.use("calls", 8 * ONE)
+    bill = books.close()
+    assert bill is not None
+    assert [(line.quantity, line.event_count, line.amount) for line in bill.lines] == [(4 * ONE, 0, ONE)]
+
+
 @pytest.mark.parametrize(
     ("of_plan", "amounts"),
     [

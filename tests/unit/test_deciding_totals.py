@@ -53,6 +53,15 @@ def test_a_period_gathers_its_events(world: World, batches: str) -> None:
     assert total.period_end == state.period_end == ms("2026-02-01T00:00:00Z")
 
 
+def test_a_period_is_quiet_by_the_times_of_the_requests(world: World) -> None:
+    world.process(
+        (NOON, usage(eventKey="a", occurredAt="2026-01-02T00:00:00Z")),
+        (NOON + 1, usage(eventKey="b", occurredAt="2026-01-01T00:00:00Z")),
+    )
+    [state] = world.tables.periods.values()
+    assert (state.first_at, state.last_at) == (NOON, NOON + 1)
+
+
 def test_a_period_wants_closing_with_its_first_event_and_not_again(world: World) -> None:
     waiting: list[set[tuple[str, int]]] = []
     for appended in [

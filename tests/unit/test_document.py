@@ -70,6 +70,11 @@ def test_a_body_is_nested_up_to_32_deep(opening: str, closing: str) -> None:
     assert outcome(nested(levels_max + 1, opening, closing)) == "invalid_body"
 
 
+def test_a_body_of_many_brackets_is_nested_up_to_32_deep_all_the_same() -> None:
+    assert isinstance(outcome(b'{"y":[],"x":' + b"[" * 31 + b"]" * 31 + b"}"), dict)
+    assert outcome(b'{"y":[],"x":' + b"[" * 32 + b"]" * 32 + b"}") == "invalid_body"
+
+
 def test_the_deepest_level_counts_when_it_is_empty() -> None:
     assert isinstance(outcome(b'{"x":' + b"[" * 31 + b"]" * 31 + b"}"), dict)
     assert outcome(b'{"x":' + b"[" * 32 + b"]" * 32 + b"}") == "invalid_body"

@@ -93,6 +93,18 @@ def test_state_of_a_period_on_the_topic(state: PeriodState, document: dict[str, 
     assert PeriodState.of_json(state.to_json()) == state
 
 
+@pytest.mark.parametrize(
+    "original",
+    [MeterTotal(END, 2, 3, Charge(4, 5, 6)), PeriodState(END, True, 2, 3, 4, 5, 6, 7)],
+    ids=["total", "state"],
+)
+def test_a_copy_is_equal_and_another(original: MeterTotal | PeriodState) -> None:
+    copy = original.copy()
+    assert copy == original
+    copy.period_end = None
+    assert copy != original
+
+
 def test_a_period_that_ends_after_2100_is_read_back() -> None:
     end = ms("2101-01-15T00:00:00Z")
     assert MeterTotal.of_json(MeterTotal(end).to_json()) == MeterTotal(end)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.rules.uniqueness import Place, fingerprint, unique_key
+from aggregator.rules.uniqueness import Place, fingerprint, packed_place, unique_key
 from schemas.billing_period import BillingPeriod
 from schemas.service import EventKeyScope
 from schemas.usage_event import UsageEvent, parse_usage_event
@@ -116,5 +116,5 @@ def test_fingerprint_is_the_one_of_the_first_release(fields: dict[str, Any], exp
 def test_place_is_packed_as_in_the_first_release() -> None:
     place = Place(partition=3, offset=2**40 + 5, fingerprint=bytes(range(16)))
     packed = bytes.fromhex("00000003" "0000010000000005" "000102030405060708090a0b0c0d0e0f")  # fmt: skip
-    assert place.pack() == packed
+    assert packed_place(*place) == packed
     assert Place.unpack(packed) == place

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -166,11 +166,11 @@ class MemoryTables:
 
     def period(self, subscription_id: str, period: BillingPeriod) -> PeriodState | None:
         state = self.periods.get((subscription_id, period.start))
-        return None if state is None else replace(state)
+        return None if state is None else state.copy()
 
     def total(self, subscription_id: str, period: BillingPeriod, meter: str) -> MeterTotal | None:
         total = self.totals.get((subscription_id, period.start, meter))
-        return None if total is None else replace(total)
+        return None if total is None else total.copy()
 
     def totals_of(self, subscription_id: str, period: BillingPeriod) -> dict[str, MeterTotal]:
         return {
@@ -237,6 +237,7 @@ def populated() -> World:
         "cancelled-at-noon": {"history": CANCELLED_AT_NOON},
         "past-due-at-noon": {"history": PAST_DUE_AT_NOON},
         "back-at-noon": {"history": BACK_AT_NOON},
+        "born-past-due": {"history": (("PAST_DUE", BORN),)},
         "not-yet-stamped": {"history": NOT_YET_STAMPED, "record_at": "2026-01-15T12:00:00Z"},
         "hourly": {"serviceId": "hourly"},
         "hourly-cancelled": {"serviceId": "hourly", "history": CANCELLED_AT_NOON},

@@ -1,6 +1,7 @@
 """What those who run the gateway ask of it: is it alive, is it ready, what does it measure."""
 
 import asyncio
+import logging
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -14,6 +15,8 @@ from ingest.producer import UsageProducer
 from ingest.refused import Refused
 from schemas.catalog import WireModel
 from schemas.rejection import FieldError, Reason, Rejection
+
+logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["operations"])
 
@@ -53,7 +56,8 @@ async def _kafka_away(producer: UsageProducer) -> str | None:
     try:
         await producer.ping()
     except Unavailable as error:
-        return str(error)
+        logger.warning("not ready: %s", error)
+        return "Kafka does not answer."
     return None
 
 
@@ -62,5 +66,6 @@ async def _postgres_away(database: Database) -> str | None:
         async with database.connection() as connection:
             await connection.execute("SELECT 1")
     except DatabaseAway as error:
-        return f"{error}."
+        logger.warning("not ready: %s", error)
+        return "Postgres does not answer."
     return None

@@ -1,0 +1,107 @@
+"""A worker of the aggregator as a process, on a deployment of the test's own, fed through Kafka alone."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from deploy.log import all_records, ledger_of
+from deploy.topics import ensure_topics
+from schemas.settings import Settings
+from schemas.topics import Topic, partition_of
+
+DECIDED_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Topics, a producer for whatever anybody may put there, and a place for the worker's state."""
+
+    settings: Settings
+    producer: AIOKafkaProducer
+    state_dir: Path
+
+    async def put(self, key: bytes | None, value: bytes | None, partition: int, **headers: bytes) -> int:
+        """Put a record on `usage-events`; returns its offset."""
+        batch = self.producer.create_batch()  # unlike send(), it takes a record with neither key nor value
+        assert batch.append(key=key, value=value, timestamp=None, headers=list(headers.items())) is not None
+        topic = self.settings.topic(Topic.USAGE_EVENTS)
+        return int((await (await self.producer.send_batch(batch, topic, partition=partition))).offset)
+
+    async def put_event(self, **fields: Any) -> int:
+        """Put a usage event where it belongs; returns its offset."""
+        subscription_id = fields["subscriptionId"]
+        partition = partition_of(subscription_id.strip(), self.settings.partitions)
+        return await self.put(subscription_id.encode(), json.dumps(fields).encode(), partition)
+
+    async def publish(self, *entries: dict[str, Any]) -> None:
+        """Put entries on the catalog; `kind` says of what."""
+        for entry in entries:
+            kind = entry.pop("kind")
+            document = json.dumps({"version": 1, **entry}).encode()
+            key = f"{kind}/{entry['id']}".encode()
+            await self.producer.send_and_wait(self.settings.topic(Topic.CATALOG), document, key=key)
+
+    def worker_environment(self, **extra: str) -> dict[str, str]:
+        """What makes a process a worker of this deployment."""
+        return {
+            **os.environ,
+            "TALLY_KAFKA": self.settings.kafka,
+            "TALLY_TOPIC_PREFIX": self.settings.topic_prefix,
+            "TALLY_STATE_DIR": str(self.state_dir),
+            "TALLY_GRACE_SECONDS": "0",
+            **extra,
+        }
+
+    async def start_worker(self, **extra: str) -> asyncio.subprocess.Process:
+        """Start a worker."""
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "deploy.cli", "--log-level", "warning", "aggregator"),
+            env=self.worker_environment(**extra),
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    @asynccontextmanager
+    async def worker(self, **extra: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run a worker until the block ends, and see it end well."""
+        process = await self.start_worker(**extra)
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.communicate()
+        assert process.returncode == 0
+
+    async def decided(self, records: int) -> dict[str, int]:
+        """The ledger, once so many records are decided."""
+        async with asyncio.timeout(DECIDED_SECONDS):
+            while (ledger := await ledger_of(self.settings))["received"] < records:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        return dict(ledger)
+
+    async def records(self, topic: Topic) -> list[Any]:
+        """All committed records of a topic."""
+        return await all_records(self.settings, topic)
+
+
+@asynccontextmanager
+async def deployment(bootstrap: str, prefix: str, state_dir: Path, partitions: int = 2) -> AsyncIterator[Deployment]:
+    """Topics of their own on a shared broker, with a small catalog."""
+    settings = Settings(kafka=bootstrap, topic_prefix=prefix, partitions=partitions)
+    await ensure_topics(settings)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_batch_size=2 << 20
+    )
+    await producer.start()
+    try:
+        yield Deployment(settings, producer, state_dir)
+    finally:
+        await producer.stop()
