@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from deploy.bench import engine
+from deploy.bench import engine, gateway
 from deploy.bench.workload import Workload
 
 
@@ -18,6 +18,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--seed", type=int, default=1, help="the same seed sends the same bytes (1)")
     part.add_argument("--runs", type=int, default=3, help="runs, of which the median counts (3)")
     part.set_defaults(bench=_engine)
+    part = parts.add_parser("gateway", help="requests and batched events per second through one gateway process")
+    part.add_argument("--seconds", type=int, default=8, help="how long each load lasts, s (8)")
+    part.add_argument("--connections", type=int, default=64, help="open connections of single POSTs (64)")
+    part.set_defaults(bench=_gateway)
     for part in parts.choices.values():
         part.add_argument("--json", action="store_true", help="print the result as one line of JSON")
 
@@ -34,6 +38,10 @@ async def main(arguments: argparse.Namespace) -> None:
 async def _engine(arguments: argparse.Namespace) -> dict[str, Any]:
     workload = Workload(arguments.events, arguments.subscriptions, arguments.partitions, arguments.seed)
     return await engine.bench(workload, arguments.runs)
+
+
+async def _gateway(arguments: argparse.Namespace) -> dict[str, Any]:
+    return await gateway.bench(arguments.seconds, arguments.connections)
 
 
 def _print_table(result: dict[str, Any]) -> None:

@@ -43,6 +43,8 @@ class StackOptions:
     grace_seconds: int = GRACE_SECONDS
     kafka: str | None = None
     database_url: str | None = None
+    only_gateway: bool = False
+    """Without aggregator, closer and projector: to measure the gateway by itself."""
 
 
 class Stack:
@@ -95,10 +97,11 @@ class Stack:
         if applied := await migrate(self.database_url):
             self._say(f"applied {len(applied)} migrations")
         self.api_key = await _api_key(self.database_url, options.data / "api-key")
-        for part in ("projector", "closer"):
-            await self._start_part(part, part, {})
-        for worker in range(1, options.workers + 1):
-            await self._start_worker(worker)
+        if not options.only_gateway:
+            for part in ("projector", "closer"):
+                await self._start_part(part, part, {})
+            for worker in range(1, options.workers + 1):
+                await self._start_worker(worker)
         self.http = f"http://{LOOPBACK}:{http_port}"
         await self._start_part("gateway", "gateway", {"TALLY_HTTP_PORT": str(http_port)}, self.http, "/health/ready")
 
