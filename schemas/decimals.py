@@ -65,6 +65,8 @@ def unit_price(value: Any) -> int:
 
 def decimal_text(scaled_value: int, places: int = QUANTITY_PLACES) -> str:
     """'5.250000' of 5250000: always all the places, so that equal values are equal text."""
+    if scaled_value >= 0 and places == QUANTITY_PLACES:  # nearly always, and more than once for each event
+        return f"{scaled_value // QUANTITY_ONE}.{scaled_value % QUANTITY_ONE:06d}"
     sign = "-" if scaled_value < 0 else ""
     whole, fraction = divmod(abs(scaled_value), 10**places)
     return f"{sign}{whole}.{fraction:0{places}d}"

@@ -10,7 +10,7 @@ from aiokafka.record.util import calc_crc32c
 from aggregator.engine import metrics
 from aggregator.engine.closing import Agenda, Round
 from aggregator.engine.tables import Changes, Meta, Tables
-from aggregator.engine.transaction import Headers, Transaction
+from aggregator.engine.transaction import Headers, Records, Transaction
 from aggregator.rules.deciding import Decisions, Rejected
 from schemas.position import LastRecord, Ledger, Position
 from schemas.timestamps import timestamp_text
@@ -60,21 +60,16 @@ class Commits:
     async def batch(self, position: Position, last: Any, next_offset: int, decisions: Decisions) -> None:
         """A batch of `usage-events` up to `next_offset`, of which `last` was the last record."""
         transaction, changes = self._transaction(), Changes()
-        for accepted, key, place in decisions.accepted:
-            transaction.append(Topic.ACCEPTED_USAGE, key, accepted.to_json(), [(PLACE_HEADER, place)])
-            changes.put_place(key, place)
-        for (subscription_id, start, meter), total in decisions.totals.items():
-            start_text = decisions.periods[subscription_id, start][0].start_text
-            _put_total(transaction, changes, total_key(subscription_id, start_text, meter), total.to_json())
-        for (subscription_id, start), (period, state) in decisions.periods.items():
-            key = total_key(subscription_id, period.start_text, PERIOD_METER)
-            _put_total(transaction, changes, key, state.to_json())
-            changes.periods[subscription_id, start] = state
-        changes.totals = decisions.totals
+        if decisions.accepted:
+            append, put_place = transaction.records(Topic.ACCEPTED_USAGE).append, changes.put_place
+            for accepted, key, place in decisions.accepted:
+                append(key, accepted.to_json(), [(PLACE_HEADER, place)])
+                put_place(key, place)
+            self._put_totals(transaction, changes, decisions)
         for rejected in decisions.rejected:
             record: Any = rejected.record
             headers = _rejection_headers(rejected, self._partition)
-            transaction.append(Topic.REJECTED_USAGE, record.key, record.value, headers)
+            transaction.records(Topic.REJECTED_USAGE).append(record.key, record.value, headers)
         for key_, account in decisions.waiting.items():
             if (due := self._agenda.entry(account, *decisions.periods[key_])) is not None:
                 changes.put_due(due)
@@ -88,17 +83,18 @@ class Commits:
     async def closings(self, position: Position, round_: Round) -> None:
         """The periods of a round: their records for the closer, their states, and the agenda after them."""
         transaction, changes = self._transaction(), Changes()
+        totals = transaction.records(Topic.USAGE_TOTALS)
         latest_closed: dict[str, int] = {}
         for account, period, closing in round_.closed:
             subscription_id = account.subscription.id
             for key, value in closing.closed.records() if closing.closed is not None else ():
-                transaction.append(Topic.CLOSED_PERIODS, key, value)
+                transaction.records(Topic.CLOSED_PERIODS).append(key, value, [])
             for meter, total in closing.totals.items():
                 key = total_key(subscription_id, period.start_text, meter)
-                _put_total(transaction, changes, key, total.to_json())
+                _put_total(totals, changes, key, total.to_json())
                 changes.totals[subscription_id, period.start, meter] = total
             key = total_key(subscription_id, period.start_text, PERIOD_METER)
-            _put_total(transaction, changes, key, closing.state.to_json())
+            _put_total(totals, changes, key, closing.state.to_json())
             changes.periods[subscription_id, period.start] = closing.state
             before = latest_closed.get(subscription_id) or self._tables.latest_closed(subscription_id) or period.start
             latest_closed[subscription_id] = max(before, period.start)
@@ -116,6 +112,18 @@ class Commits:
     async def heartbeat(self, position: Position) -> None:
         """Only the position again, to learn the broker's time."""
         await self._commit_in_place(self._transaction(), Changes(), position)
+
+    @staticmethod
+    def _put_totals(transaction: Transaction, changes: Changes, decisions: Decisions) -> None:
+        totals = transaction.records(Topic.USAGE_TOTALS)
+        for (subscription_id, start, meter), total in decisions.totals.items():
+            start_text = decisions.periods[subscription_id, start][0].start_text
+            _put_total(totals, changes, total_key(subscription_id, start_text, meter), total.to_json())
+        for (subscription_id, start), (period, state) in decisions.periods.items():
+            key = total_key(subscription_id, period.start_text, PERIOD_METER)
+            _put_total(totals, changes, key, state.to_json())
+            changes.periods[subscription_id, start] = state
+        changes.totals = decisions.totals
 
     def _transaction(self) -> Transaction:
         return Transaction(self._producer, self._names, self._partition)
@@ -163,8 +171,8 @@ def last_record(record: Any) -> LastRecord:
     return LastRecord(Topic.USAGE_EVENTS.value, record.offset, record.timestamp, crc)
 
 
-def _put_total(transaction: Transaction, changes: Changes, key: bytes, value: bytes) -> None:
-    transaction.append(Topic.USAGE_TOTALS, key, value)
+def _put_total(totals: Records, changes: Changes, key: bytes, value: bytes) -> None:
+    totals.append(key, value, [])
     changes.put_total(key, value)
 
 

@@ -1,7 +1,7 @@
 """One Kafka transaction of a partition: records gathered in batches, then written and committed in one go."""
 
 import asyncio
-from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,27 @@ class Committed:
     appended_at: int
 
 
+class Records:
+    """The records of one topic, gathered in batches as they are added."""
+
+    def __init__(self, producer: AIOKafkaProducer) -> None:
+        self._producer = producer
+        self.batches: list[Any] = []
+        self._begin()
+
+    def append(self, key: bytes | None, value: bytes | None, headers: Headers) -> None:
+        """Add a record. Nothing is sent before the commit."""
+        if self._append(timestamp=None, key=key, value=value, headers=headers) is None:
+            self._begin()
+            appended = self._append(timestamp=None, key=key, value=value, headers=headers)
+            assert appended is not None, "an empty batch takes a record of any size"
+
+    def _begin(self) -> None:
+        batch = self._producer.create_batch()
+        self.batches.append(batch)
+        self._append: Callable[..., Any] = batch.append
+
+
 class Transaction:
     """Records for one partition of several topics. The position record goes last, with `commit`."""
 
@@ -32,19 +53,13 @@ class Transaction:
         self._producer = producer
         self._names = names
         self._partition = partition
-        self._full: dict[Topic, list[Any]] = defaultdict(list)
-        self._open: dict[Topic, Any] = {}
+        self._records: dict[Topic, Records] = {}
 
-    def append(self, topic: Topic, key: bytes | None, value: bytes | None, headers: Headers | None = None) -> None:
-        """Add a record. Nothing is sent before commit()."""
-        builder = self._open.get(topic)
-        if builder is None:
-            builder = self._open[topic] = self._producer.create_batch()
-        if builder.append(timestamp=None, key=key, value=value, headers=headers or []) is None:
-            self._full[topic].append(builder)
-            builder = self._open[topic] = self._producer.create_batch()
-            appended = builder.append(timestamp=None, key=key, value=value, headers=headers or [])
-            assert appended is not None, "an empty batch takes a record of any size"
+    def records(self, topic: Topic) -> Records:
+        """The records of a topic, to add to."""
+        if topic not in self._records:
+            self._records[topic] = Records(self._producer)
+        return self._records[topic]
 
     async def commit(self, key: bytes, position: bytes, timeout_seconds: float) -> Committed:
         """Write everything with the position record as one transaction.
@@ -53,7 +68,7 @@ class Transaction:
         again. Killed after it, the restore finds the batch in the changelogs and its position in the position record.
         Raises Halt on any failure: the outcome is unknown, and only a restore can tell.
         """
-        self.append(Topic.AGGREGATOR_POSITIONS, key, position)
+        self.records(Topic.AGGREGATOR_POSITIONS).append(key, position, [])
         try:
             return await asyncio.wait_for(self._commit(), timeout_seconds)
         except Exception as error:
@@ -63,8 +78,8 @@ class Transaction:
     async def _commit(self) -> Committed:
         await self._producer.begin_transaction()
         last: dict[Topic, tuple[asyncio.Future[Any], int]] = {}
-        for topic, builder in self._open.items():
-            for batch in (*self._full[topic], builder):
+        for topic, records in self._records.items():
+            for batch in records.batches:
                 batch.close()
                 count = batch.record_count()
                 future = await self._producer.send_batch(batch, self._names[topic], partition=self._partition)

@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from deploy.migrate import migrate
+from tests.integration.closer_world import World, open_world
 
 
 @pytest.fixture
@@ -15,3 +16,9 @@ async def database(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+async def world(kafka_bootstrap: str, database_url: str, database: asyncpg.Connection) -> AsyncIterator[World]:
+    async with open_world(kafka_bootstrap, database_url, database) as opened:
+        yield opened
