@@ -36,7 +36,7 @@ lock: ## resolve pyproject.toml anew into requirements.lock
 	    --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
 	@rm -rf build/lock
 
-clean: ## remove the environment and all caches in this directory, not the data in .tally
+clean: ## remove the environment and all caches in this directory, not the data in tally-data
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find schemas ingest aggregator deploy tests -name __pycache__ -prune -exec rm -rf {} +
 

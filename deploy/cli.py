@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import uvloop
 
@@ -72,23 +72,47 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line; a person's errors are one sentence on stderr and an exit code that is not 0."""
     argv = sys.argv[1:] if argv is None else argv
     arguments = _parser(argv).parse_args(argv)
-    logging.basicConfig(level=arguments.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
-    for chatty in ("aiokafka", "faust", "httpx", "mode"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+    _log(arguments)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(arguments.main(arguments))
-    except OperatorError as error:
-        print(f"tally {arguments.command}: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        told = _for_a_person(error)
+        if told is None:
+            raise
+        print(f"tally {arguments.command}: {told}", file=sys.stderr)
+        sys.exit(told.exit_code)
     sys.exit(code or 0)
+
+
+def _for_a_person(error: BaseException) -> OperatorError | None:
+    """What a person is told of an error; of several tasks that failed together, what the first of them says."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((told for part in error.exceptions if (told := _for_a_person(part)) is not None), None)
+    return error if isinstance(error, OperatorError) else None
+
+
+class _SentenceParser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see '{self.prog} --help'.\n")
+
+
+def _log(arguments: argparse.Namespace) -> None:
+    logging.basicConfig(level=arguments.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+    for chatty in ("aiokafka", "faust", "httpx", "mode"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+    if arguments.command not in {part.name for part in PARTS}:
+        # What aiokafka logs as an error, a command says itself, in words that tell what to do.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def _parser(argv: list[str]) -> argparse.ArgumentParser:
     """The parser. Only the command that is asked for is imported: a worker needs no web framework."""
-    parser = argparse.ArgumentParser(prog="tally", description="Usage events in, invoice amounts out.")
+    parser = _SentenceParser(prog="tally", description="Usage events in, invoice amounts out.")
     parser.add_argument(
         "--log-level",
         default="info",

@@ -1,6 +1,7 @@
 """Command-line flags made of a settings class: one flag a setting, its default and unit in the help."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -36,6 +37,11 @@ def settings_of(arguments: argparse.Namespace, kind: type[AnySettings]) -> AnySe
     given: dict[str, Any] = {
         name: value for name in kind.model_fields if (value := getattr(arguments, f"setting_{name}", None)) is not None
     }
+    return checked_settings(kind, **given)
+
+
+def checked_settings(kind: type[AnySettings], **given: Any) -> AnySettings:
+    """The settings given here, else by environment and defaults. Raises SettingInvalid."""
     try:
         return kind(**given)
     except ValidationError as error:
@@ -43,6 +49,21 @@ def settings_of(arguments: argparse.Namespace, kind: type[AnySettings]) -> AnySe
         name = str(first["loc"][0])
         what = f"The setting {_flag(name)} ({ENV_PREFIX}{name.upper()}) can't be {first['input']!r}"
         raise SettingInvalid(f"{what}: {first['msg'].lower()}.") from error
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """The type of a flag that takes a whole number, `least` or more."""
+
+    def parsed(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if number < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of {least} or more, not {text!r}")
+        return number
+
+    return parsed
 
 
 def _flag(name: str) -> str:

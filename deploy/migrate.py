@@ -62,7 +62,7 @@ async def migrate(database_url: str, known: list[Migration] | None = None) -> li
     have changed since, or does not let the user create the tables and roles.
     """
     known = migrations() if known is None else known
-    connection = await _connect(database_url)
+    connection = await connect(database_url, "tally-migrate")
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
         await connection.execute(CREATE_REGISTER)
@@ -75,6 +75,23 @@ async def migrate(database_url: str, known: list[Migration] | None = None) -> li
         ) from error
     finally:
         await connection.close()
+
+
+async def connect(database_url: str, application: str) -> asyncpg.Connection:
+    """A connection as the database's owner. Raises OperatorError."""
+    try:
+        return await asyncpg.connect(database_url, timeout=10, server_settings={"application_name": application})
+    except (asyncpg.ClientConfigurationError, ValueError) as error:
+        raise OperatorError(
+            "TALLY_DATABASE_URL can't be read: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with the special "
+            "characters of the password percent-encoded."
+        ) from error
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        place = urlsplit(database_url).netloc.rpartition("@")[2]  # without the password
+        raise OperatorError(
+            f"Postgres at {place or 'its default address'} can't be used ({error or type(error).__name__}): "
+            "start it, or check TALLY_DATABASE_URL."
+        ) from error
 
 
 async def _missing(connection: asyncpg.Connection, known: list[Migration]) -> list[Migration]:
@@ -105,14 +122,3 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> str:
             migration.checksum,
         )
     return migration.name
-
-
-async def _connect(database_url: str) -> asyncpg.Connection:
-    try:
-        return await asyncpg.connect(database_url, timeout=10, server_settings={"application_name": "tally-migrate"})
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        place = urlsplit(database_url).netloc.rpartition("@")[2]  # without the password
-        raise OperatorError(
-            f"Postgres at {place or 'TALLY_DATABASE_URL'} can't be used ({error or type(error).__name__}): "
-            "start it, or check TALLY_DATABASE_URL."
-        ) from error

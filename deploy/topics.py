@@ -19,7 +19,8 @@ class KafkaAway(OperatorError):
     """No broker answers."""
 
     def __init__(self, bootstrap: str) -> None:
-        super().__init__(f"No Kafka broker answers at {bootstrap}; start it, or set TALLY_KAFKA to one that runs.")
+        where = bootstrap or "no address at all"
+        super().__init__(f"No Kafka broker answers at {where}; start it, or set TALLY_KAFKA to one that runs.")
 
 
 async def ensure_topics(settings: Settings, replication: int | None = None) -> list[str]:
@@ -29,11 +30,7 @@ async def ensure_topics(settings: Settings, replication: int | None = None) -> l
 
     Raises TopicsDiffer, which names every difference, and KafkaAway.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    try:
-        await admin.start()
-    except KafkaConnectionError as error:
-        raise KafkaAway(settings.kafka) from error
+    admin = await _connect(settings.kafka)
     try:
         existing = set(await admin.list_topics())
         missing = [topic for topic in TOPICS if settings.topic(topic.topic) not in existing]
@@ -43,8 +40,24 @@ async def ensure_topics(settings: Settings, replication: int | None = None) -> l
             raise TopicsDiffer(f"Topics differ from the contract: {'; '.join(differences)}; alter or re-create them.")
         await _create(admin, settings, missing, replication or await _replication(admin))
         return [settings.topic(topic.topic) for topic in missing]
+    except KafkaError as error:
+        raise OperatorError(
+            f"Kafka at {settings.kafka} can't be asked for its topics ({error}): check that it is up and lets Tally "
+            "describe and create topics, then run this again."
+        ) from error
     finally:
         await admin.close()
+
+
+async def _connect(bootstrap: str) -> AIOKafkaAdminClient:
+    try:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        await admin.start()
+    except KafkaConnectionError as error:
+        raise KafkaAway(bootstrap) from error
+    except ValueError as error:
+        raise OperatorError(f"TALLY_KAFKA can't be {bootstrap!r}: write HOST:PORT[,HOST:PORT...].") from error
+    return admin
 
 
 async def _replication(admin: AIOKafkaAdminClient) -> int:
@@ -71,7 +84,9 @@ async def _create(
         error = for_code(code)
         if code != 0 and error is not TopicAlreadyExistsError:  # another 'tally topics' may run beside this one
             reason = message[0] if message and message[0] else error.__name__
-            raise OperatorError(f"The topic {name} could not be created: {reason}; mend the broker's settings.")
+            raise OperatorError(
+                f"The topic {name} could not be created ({reason.rstrip('.')}): mend that, then run this again."
+            )
 
 
 async def _differences(admin: AIOKafkaAdminClient, settings: Settings, topics: list[TopicSettings]) -> list[str]:

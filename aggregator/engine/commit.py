@@ -18,6 +18,7 @@ from schemas.topics import Topic
 from schemas.totals import PERIOD_METER, total_key
 
 PLACE_HEADER = "place"
+SECOND_MS = 1_000
 
 CHANGELOGS = (Topic.ACCEPTED_USAGE, Topic.USAGE_TOTALS, Topic.AGGREGATOR_POSITIONS)
 
@@ -32,9 +33,9 @@ class BrokerTime:
     at: int = 0
     heard_at: float = 0.0
 
-    def guess(self, now: float) -> int:
-        """About what the broker's clock says, in ms."""
-        return self.at + int((now - self.heard_at) * 1_000)
+    def may_have_reached(self, at: int, now: float) -> bool:
+        """Whether to ask if the broker's clock has reached a time in ms: always, until it was asked once."""
+        return self.at == 0 or at <= self.at + int((now - self.heard_at) * SECOND_MS)
 
 
 class Commits:

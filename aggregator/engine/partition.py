@@ -217,7 +217,7 @@ class Partition:
         await self._shared.catalog.barrier()
         self._enrol(tables, agenda)
         due_at = tables.next_due_at()
-        if due_at is None or due_at > commits.broker_time.guess(now):
+        if due_at is None or not commits.broker_time.may_have_reached(due_at, now):
             return
         if commits.broker_time.heard_at < now - TICK_SECONDS:
             await commits.heartbeat(self._position(tables))

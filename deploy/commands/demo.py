@@ -30,9 +30,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-async def main(arguments: argparse.Namespace) -> None:
+async def main(arguments: argparse.Namespace) -> int:
     """Up, a month of usage, the invoices, and where to look."""
-    stop = up.stop_asked()
+    return await up.until_stopped(_run(arguments))
+
+
+async def _run(arguments: argparse.Namespace) -> None:
     options = up.options_of(arguments)
     stay = sys.stdout.isatty() if arguments.stay is None else arguments.stay
     async with Stack(options, up.say) as stack, announced(stack, options.data):
@@ -43,8 +46,7 @@ async def main(arguments: argparse.Namespace) -> None:
         print(await invoice_table(target.database_url, ids))
         print(_where_to_look(target, stack, running=stay, data=str(arguments.data)))
         if stay:
-            await stop.wait()
-            up.say("stopping")
+            await up.stay()
 
 
 async def _send_month(target: Target) -> int:

@@ -5,6 +5,7 @@ import argparse
 import asyncpg
 
 from deploy.flags import add_flags, settings_of
+from deploy.migrate import connect
 from ingest.keys import Scope, create_key, list_keys, revoke_key
 from schemas.errors import OperatorError
 from schemas.settings import Settings
@@ -28,23 +29,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 async def main(arguments: argparse.Namespace) -> None:
     """Do what the action says. Raises OperatorError."""
-    database_url = settings_of(arguments, Settings).database_url
+    connection = await connect(settings_of(arguments, Settings).database_url, "tally-keys")
     try:
-        connection = await asyncpg.connect(database_url)
-    except (OSError, asyncpg.PostgresError) as error:
-        raise OperatorError(f"Postgres can't be reached ({error}); check TALLY_DATABASE_URL.") from error
-    try:
-        if arguments.action == "create":
-            scopes = arguments.scope or [scope.value for scope in Scope]
-            key_id, key = await create_key(connection, arguments.name, scopes, arguments.service)
-            print(f"{key_id}\n{key}")
-        elif arguments.action == "revoke":
-            await revoke_key(connection, arguments.id)
-            print(f"{arguments.id} is revoked")
-        else:
-            for entry in await list_keys(connection):
-                services = "all services" if entry.services is None else ",".join(entry.services)
-                state = "live" if entry.revoked_at is None else f"revoked {entry.revoked_at:%Y-%m-%d}"
-                print(f"{entry.id}  {state}  {','.join(entry.scopes)}  {services}  {entry.name}")
+        await _act(connection, arguments)
+    except asyncpg.UndefinedTableError as error:
+        raise OperatorError("The database lacks Tally's tables: run 'tally migrate', then this again.") from error
     finally:
         await connection.close()
+
+
+async def _act(connection: asyncpg.Connection, arguments: argparse.Namespace) -> None:
+    if arguments.action == "create":
+        scopes = arguments.scope or [scope.value for scope in Scope]
+        key_id, key = await create_key(connection, arguments.name, scopes, arguments.service)
+        print(f"{key_id}\n{key}")
+    elif arguments.action == "revoke":
+        await revoke_key(connection, arguments.id)
+        print(f"{arguments.id} is revoked")
+    else:
+        for entry in await list_keys(connection):
+            services = "all services" if entry.services is None else ",".join(entry.services)
+            state = "live" if entry.revoked_at is None else f"revoked {entry.revoked_at:%Y-%m-%d}"
+            print(f"{entry.id}  {state}  {','.join(entry.scopes)}  {services}  {entry.name}")

@@ -27,8 +27,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(http_port=0, kafka_port=0, postgres_port=0)
 
 
-async def main(arguments: argparse.Namespace) -> None:
+async def main(arguments: argparse.Namespace) -> int:
     """Replay and print the invoices."""
+    return await up.until_stopped(_run(arguments))
+
+
+async def _run(arguments: argparse.Namespace) -> None:
     requests = trace.read_trace(arguments.trace)
     async with target_of(up.options_of(arguments), up.say) as target:
         ids = await replay(target, requests, arguments.via)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from deploy.flags import add_flags, settings_of
+from deploy.flags import add_flags, settings_of, whole_number
 from deploy.topics import ensure_topics
 from schemas.settings import Settings
 
@@ -10,7 +10,9 @@ from schemas.settings import Settings
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parser.add_argument(
-        "--replication", type=int, help="replicas of each topic (default: 3, or as many as there are brokers)"
+        "--replication",
+        type=whole_number(1),
+        help="replicas of each topic (default: 3, or as many as there are brokers)",
     )
     add_flags(parser, Settings)
 

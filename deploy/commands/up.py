@@ -2,13 +2,22 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
+from aggregator.settings import AggregatorSettings, CloserSettings, ProjectorSettings
+from deploy.flags import checked_settings, whole_number
 from deploy.local.stack import GRACE_SECONDS, Stack, StackOptions
 from deploy.target import announced
+from ingest.settings import GatewaySettings
+
+INTERRUPTED = 130
+"""The exit code of what was stopped before its end, as shells have it for Ctrl-C."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--http-port", type=int, default=8080, help="port of the API; 0: any free one (8080)")
     parser.add_argument("--kafka-port", type=int, default=9092, help="port of Kafka; 0: any free one (9092)")
     parser.add_argument("--postgres-port", type=int, default=5433, help="port of Postgres; 0: any free one (5433)")
-    parser.add_argument("--workers", type=int, default=1, help="workers of the aggregator (1)")
+    parser.add_argument("--workers", type=whole_number(1), default=1, help="workers of the aggregator (1)")
     parser.add_argument("--partitions", type=int, default=8, help="partitions of usage-events, for life (8)")
     parser.add_argument(
         "--grace-seconds", type=int, default=GRACE_SECONDS, help=f"quiet time before a period closes ({GRACE_SECONDS})"
@@ -25,7 +34,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def options_of(arguments: argparse.Namespace) -> StackOptions:
-    """The stack that the flags, TALLY_KAFKA and TALLY_DATABASE_URL ask for."""
+    """The stack that the flags, TALLY_KAFKA and TALLY_DATABASE_URL ask for. Raises SettingInvalid, so that a part
+    never starts, and starts again, with what it can't use."""
+    checked_settings(AggregatorSettings, partitions=arguments.partitions, grace_seconds=arguments.grace_seconds)
+    for kind in (GatewaySettings, CloserSettings, ProjectorSettings):
+        checked_settings(kind)
     return StackOptions(
         data=arguments.data.resolve(),
         http_port=arguments.http_port,
@@ -44,27 +57,38 @@ def say(sentence: str) -> None:
     print(f"tally: {sentence}", file=sys.stderr, flush=True)
 
 
-def stop_asked() -> asyncio.Event:
-    """An event that SIGINT or SIGTERM sets."""
+async def until_stopped(work: Coroutine[Any, Any, None]) -> int:
+    """Do the work; SIGINT or SIGTERM cancels it, wherever it is, and what it has started is stopped in good order.
+    Returns the exit code."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
-    return stop
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not working.done():
+        say("stopping")
+        working.cancel()
+    try:
+        await working
+    except asyncio.CancelledError:
+        return INTERRUPTED
+    return 0
 
 
-async def main(arguments: argparse.Namespace) -> None:
+async def stay() -> None:
+    """Return when until_stopped() is told to stop: that is the regular end of work that has no other."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+
+
+async def main(arguments: argparse.Namespace) -> int:
     """Run everything until SIGINT or SIGTERM."""
-    stop = stop_asked()
-    starting = asyncio.create_task(_run(options_of(arguments), stop))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    await starting
+    return await until_stopped(_run(options_of(arguments)))
 
 
-async def _run(options: StackOptions, stop: asyncio.Event) -> None:
+async def _run(options: StackOptions) -> None:
     async with Stack(options, say) as stack, announced(stack, options.data):
         print(stack.ready_line(), flush=True)
-        await stop.wait()
-        say("stopping")
+        await stay()

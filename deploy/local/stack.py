@@ -13,7 +13,7 @@ import asyncpg
 import httpx
 
 from aggregator.engine.halt import HaltReason
-from deploy.local.directory import hold_data_directory
+from deploy.local.directory import Lock, hold_data_directory
 from deploy.local.kafka import LocalKafka
 from deploy.local.ports import LOOPBACK, free_port, usable_port
 from deploy.local.postgres import LocalPostgres
@@ -54,6 +54,7 @@ class Stack:
         self._options = options
         self._say = say
         self._supervisor = Supervisor(say)
+        self._lock: Lock | None = None
         self.http = ""
         self.kafka = options.kafka or ""
         self.database_url = options.database_url or ""
@@ -85,10 +86,12 @@ class Stack:
     async def stop(self) -> None:
         """Stop all in good order; nothing is lost."""
         await self._supervisor.stop()
+        if self._lock is not None:
+            self._lock.release()
 
     async def _start(self) -> None:
         options = self._options
-        hold_data_directory(options.data)
+        self._lock = hold_data_directory(options.data)
         http_port = usable_port(options.http_port, "The gateway", "--http-port")
         await self._start_servers()
         settings = Settings(kafka=self.kafka, database_url=self.database_url, partitions=options.partitions)

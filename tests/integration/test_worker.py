@@ -182,18 +182,29 @@ async def test_a_worker_without_its_state_restores_it_and_counts_nothing_twice(t
     assert all(after.prev == before.positions for before, after in pairwise(chain))
 
 
-async def test_a_late_event_becomes_an_adjustment_of_its_closed_period(tally: Deployment) -> None:
-    async def closed(count: int) -> list[Any]:
-        async with asyncio.timeout(60):
-            while len(records := await tally.records(Topic.CLOSED_PERIODS)) < count:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        return [json.loads(record.value) for record in records]
+@pytest.mark.parametrize("keeps_state", [True, False])
+async def test_a_period_closes_though_its_worker_died_and_nothing_more_arrives(
+    tally: Deployment, *, keeps_state: bool
+) -> None:
+    await tally.put(KEY, event(), HOME)
+    first = await tally.start_worker(TALLY_GRACE_SECONDS="3")
+    await tally.decided(1)
+    first.kill()
+    await first.communicate()
+    assert await tally.records(Topic.CLOSED_PERIODS) == []
 
+    state_dir = tally.state_dir if keeps_state else tally.state_dir / "another"
+    async with tally.worker(TALLY_GRACE_SECONDS="3", TALLY_STATE_DIR=str(state_dir)):
+        (closed,) = await tally.closed(1)
+    assert (closed["sequence"], closed["lines"][0]["quantity"]) == (0, "1.500000")
+
+
+async def test_a_late_event_becomes_an_adjustment_of_its_closed_period(tally: Deployment) -> None:
     await tally.put(KEY, event(eventKey="tokens#1", quantity="1000000"), HOME)
     async with tally.worker():
-        (regular,) = await closed(1)
+        (regular,) = await tally.closed(1)
         await tally.put(KEY, event(eventKey="tokens#2", quantity="2000000"), HOME)
-        regular, adjustment = await closed(2)
+        regular, adjustment = await tally.closed(2)
     assert (regular["sequence"], regular["lines"][0]["quantity"]) == (0, "1000000.000000")
     assert (adjustment["sequence"], adjustment["lines"][0]["quantity"]) == (1, "2000000.000000")
     assert adjustment["lines"][0]["chargedBefore"] == {

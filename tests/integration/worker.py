@@ -87,6 +87,13 @@ class Deployment:
                 await asyncio.sleep(0.05)
         return dict(ledger)
 
+    async def closed(self, records: int) -> list[dict[str, Any]]:
+        """The closed periods, once there are so many records of them."""
+        async with asyncio.timeout(DECIDED_SECONDS):
+            while len(found := await self.records(Topic.CLOSED_PERIODS)) < records:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        return [json.loads(record.value) for record in found]
+
     async def records(self, topic: Topic) -> list[Any]:
         """All committed records of a topic."""
         return await all_records(self.settings, topic)
