@@ -19,8 +19,7 @@ class KafkaAway(OperatorError):
     """No broker answers."""
 
     def __init__(self, bootstrap: str) -> None:
-        where = bootstrap or "no address at all"
-        super().__init__(f"No Kafka broker answers at {where}; start it, or set TALLY_KAFKA to one that runs.")
+        super().__init__(f"No Kafka broker answers at {bootstrap}; start it, or set TALLY_KAFKA to one that runs.")
 
 
 async def ensure_topics(settings: Settings, replication: int | None = None) -> list[str]:
@@ -37,7 +36,10 @@ async def ensure_topics(settings: Settings, replication: int | None = None) -> l
         present = [topic for topic in TOPICS if settings.topic(topic.topic) in existing]
         differences = await _differences(admin, settings, present)
         if differences:
-            raise TopicsDiffer(f"Topics differ from the contract: {'; '.join(differences)}; alter or re-create them.")
+            raise TopicsDiffer(
+                f"Topics are not as they must be ({'; '.join(differences)}): alter their settings; the number of "
+                "partitions is for life, so set --partitions (TALLY_PARTITIONS) to what they have."
+            )
         await _create(admin, settings, missing, replication or await _replication(admin))
         return [settings.topic(topic.topic) for topic in missing]
     except KafkaError as error:
@@ -55,7 +57,7 @@ async def _connect(bootstrap: str) -> AIOKafkaAdminClient:
         await admin.start()
     except KafkaConnectionError as error:
         raise KafkaAway(bootstrap) from error
-    except ValueError as error:
+    except ValueError as error:  # of a port that is no number
         raise OperatorError(f"TALLY_KAFKA can't be {bootstrap!r}: write HOST:PORT[,HOST:PORT...].") from error
     return admin
 

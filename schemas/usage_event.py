@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Annotated, Any, Final
 
+import msgspec
 from pydantic import Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
@@ -12,7 +13,13 @@ from schemas.decimals import Quantity, decimal_text, quantity
 from schemas.document import BODY_BYTES_MAX, parse_object, validate
 from schemas.rejection import Rejection
 from schemas.text import OptionalText, Text, optional_text, text
-from schemas.timestamps import OptionalTimestamp, frequent_timestamp_text, optional_timestamp, timestamp_text
+from schemas.timestamps import (
+    OptionalTimestamp,
+    frequent_timestamp_text,
+    optional_timestamp,
+    parse_timestamp,
+    timestamp_text,
+)
 
 BATCH_EVENTS_MAX: Final = 1_000
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
@@ -63,8 +70,27 @@ usage_event_adapter: Final = TypeAdapter(UsageEvent)
 validate_usage_event: Final = usage_event_adapter.validator.validate_python
 
 
+class _Plain(msgspec.Struct, gc=False, rename="camel"):
+    """The members of an event that holds nothing but text."""
+
+    service_id: str
+    subscription_id: str
+    user_id: str
+    event_key: str
+    quantity: str
+    occurred_at: str | None = None
+    invoice_id: str | None = None
+    event_id: str | None = None
+
+
+_decode_plain: Final = msgspec.json.Decoder(_Plain).decode
+_QUOTES_A_MEMBER: Final = 4
+
+
 def parse_usage_event(body: bytes | None) -> UsageEvent | Rejection:
     """The usage event in a request body or a record's value, or all that is wrong with its shape."""
+    if body is not None and (event := _plain_event(body)) is not None:
+        return event
     document = parse_object(body or b"", BODY_BYTES_MAX)
     if type(document) is Rejection:
         return document
@@ -72,11 +98,40 @@ def parse_usage_event(body: bytes | None) -> UsageEvent | Rejection:
     return usage_event_of(document)
 
 
+def _plain_event(body: bytes) -> UsageEvent | None:
+    """The event in a body that has each known member once, as text without escapes, and no other; nearly all have.
+
+    The decoder takes the last of duplicate keys and skips unknown ones, so both are found by counting quotes: every
+    member has two around its key and two around its text, so there are as many members as the event has, or too many
+    quotes. Whatever is not plain, or not right, is None: the long way finds out what is wrong.
+    """
+    if len(body) > BODY_BYTES_MAX or b"\\" in body:
+        return None
+    try:
+        plain = _decode_plain(body)
+        occurred_at, invoice_id, event_id = plain.occurred_at, plain.invoice_id, plain.event_id
+        members = 5 + (occurred_at is not None) + (invoice_id is not None) + (event_id is not None)
+        if body.count(b'"') != members * _QUOTES_A_MEMBER:
+            return None
+        return UsageEvent(
+            text(plain.service_id),
+            text(plain.subscription_id),
+            text(plain.user_id),
+            text(plain.event_key),
+            quantity(plain.quantity),
+            None if occurred_at is None else parse_timestamp(occurred_at),
+            None if invoice_id is None else text(invoice_id),
+            None if event_id is None else text(event_id),
+        )
+    except (msgspec.DecodeError, PydanticCustomError, RecursionError, UnicodeDecodeError):
+        return None
+
+
 def usage_event_of(document: dict[str, Any]) -> UsageEvent | Rejection:
     """As parse_usage_event(), of a parsed JSON object.
 
-    What is well-formed takes the short way, a third of pydantic's time; what is not goes through pydantic again, which
-    collects all that is wrong. Both are made of the same functions.
+    What is well-formed is made at once; what is not goes through pydantic, which collects all that is wrong. Both are
+    made of the same functions.
     """
     get = document.get
     try:

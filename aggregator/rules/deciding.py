@@ -19,7 +19,7 @@ from schemas.subscription import SubscriptionStatus
 from schemas.timestamps import SECOND_MS
 from schemas.topics import partition_of
 from schemas.totals import MeterTotal, PeriodState
-from schemas.usage_event import AcceptedUsageEvent, UsageEvent, parse_usage_event
+from schemas.usage_event import AcceptedUsageEvent, UsageEvent, meter_of, parse_usage_event
 
 FUTURE_MS_MAX = 5 * 60 * SECOND_MS
 
@@ -84,16 +84,9 @@ class Decisions:
     """The periods that had no usage to charge before this batch and have now: they want closing."""
 
 
-class _Candidate(NamedTuple):
-    """A well-formed event of a known account, of which uniqueness and state are not judged yet."""
-
-    record: Record
-    event: UsageEvent
-    account: Account
-    occurred_at: int
-    period: BillingPeriod
-    key: bytes
-    fingerprint: bytes
+_Candidate = tuple[Record, UsageEvent, Account, int, BillingPeriod, bytes, bytes]
+"""A well-formed event of a known account, of which uniqueness and state are not judged yet: its record, the event, the
+account, when it occurred, its period, its unique key, its fingerprint. A plain tuple: there is one for each event."""
 
 
 def decide(records: Sequence[Record], partition: int, partitions: int, tables: Tables, catalog: Catalog) -> Decisions:
@@ -114,9 +107,9 @@ def decide(records: Sequence[Record], partition: int, partitions: int, tables: T
 def _examine(record: Record, partition: int, partitions: int, catalog: Catalog) -> _Candidate | Rejection:
     """Shape, existence and ownership: all that does not depend on what was accepted before."""
     event = parse_usage_event(record.value)
-    if type(event) is Rejection:
+    if type(event) is not UsageEvent:
+        assert type(event) is Rejection
         return event
-    assert type(event) is UsageEvent
     subscription_id = event.subscription_id
     if partition_of(subscription_id, partitions) != partition:
         return Rejection.of(Reason.WRONG_PARTITION, "subscriptionId")
@@ -131,7 +124,7 @@ def _examine(record: Record, partition: int, partitions: int, catalog: Catalog) 
         return Rejection.of_fields([_EVENT_ID_REQUIRED])
     occurred_at = record.timestamp if event.occurred_at is None else event.occurred_at
     period = account.calendar.period_at(occurred_at)
-    return _Candidate(record, event, account, occurred_at, period, unique_key(event, scope, period), fingerprint(event))
+    return record, event, account, occurred_at, period, unique_key(event, scope, period), fingerprint(event)
 
 
 def _refusal_by_reference(event: UsageEvent, account: Account | None, catalog: Catalog) -> Rejection | None:
@@ -158,38 +151,40 @@ def _judge(
 ) -> None:
     """Uniqueness and state. An identical repeat is a duplicate before any check of state: its first copy counted."""
     taken: dict[bytes, bytes] = {}
-    for candidate, stored in zip(candidates, tables.places([c.key for c in candidates]), strict=True):
-        place = taken.get(candidate.key) if stored is None else stored
+    for candidate, stored in zip(candidates, tables.places([key for *_, key, _ in candidates]), strict=True):
+        record, event, account, occurred_at, _, key, content = candidate
+        place = taken.get(key) if stored is None else stored
         if place is None:
-            refusal = _refusal_by_state(candidate, catalog)
+            refusal = _refusal_by_state(record.timestamp, event, account, occurred_at, catalog)
             if refusal is None:
-                taken[candidate.key] = _accept(candidate, partition, tables, decisions)
+                taken[key] = _accept(candidate, partition, tables, decisions)
                 continue
-        elif place[-16:] == candidate.fingerprint:
+        elif place[-16:] == content:
             refusal = _duplicate(place, identical=True)
         else:
-            refusal = _refusal_by_state(candidate, catalog) or _duplicate(place, identical=False)
-        decisions.rejected.append(Rejected(candidate.record, refusal))
+            refusal = _refusal_by_state(record.timestamp, event, account, occurred_at, catalog)
+            refusal = refusal or _duplicate(place, identical=False)
+        decisions.rejected.append(Rejected(record, refusal))
         decisions.duplicates += refusal.reason is Reason.DUPLICATE_EVENT_KEY
 
 
-def _refusal_by_state(candidate: _Candidate, catalog: Catalog) -> Rejection | None:
+def _refusal_by_state(
+    request_at: int, event: UsageEvent, account: Account, occurred_at: int, catalog: Catalog
+) -> Rejection | None:
     """Rules 2, 3 and 7: what held at the time of the request, whenever the record is read."""
-    request_at = candidate.record.timestamp
-    account = candidate.account
     if not account.is_always_active:
         status = account.subscription.status_at(request_at)
         if status != SubscriptionStatus.ACTIVE:
             return Rejection.of(Reason.SUBSCRIPTION_NOT_ACTIVE, "subscriptionId", currentStatus=status)
-    if candidate.event.invoice_id is not None:
-        invoice = catalog.invoice(candidate.event.invoice_id)
+    if event.invoice_id is not None:
+        invoice = catalog.invoice(event.invoice_id)
         assert invoice is not None, "it existed a moment ago, and the catalog loses nothing"
         if invoice.status_at(request_at) not in LINKABLE_STATUSES:
             return Rejection.of(Reason.INVOICE_CLOSED, "invoiceId")
-    if candidate.occurred_at > request_at + FUTURE_MS_MAX:
+    if occurred_at > request_at + FUTURE_MS_MAX:
         return Rejection.of(Reason.OCCURRED_AT_IN_FUTURE, "occurredAt")
     age_seconds_max = account.service.max_event_age_seconds
-    if age_seconds_max is not None and candidate.occurred_at < request_at - age_seconds_max * SECOND_MS:
+    if age_seconds_max is not None and occurred_at < request_at - age_seconds_max * SECOND_MS:
         return Rejection.of(Reason.OCCURRED_AT_TOO_OLD, "occurredAt")
     return None
 
@@ -207,7 +202,7 @@ def _duplicate(packed: bytes, *, identical: bool) -> Rejection:
 def _accept(candidate: _Candidate, partition: int, tables: Tables, decisions: Decisions) -> bytes:
     """Count the event. Returns the packed Place that its key now has."""
     record, event, account, occurred_at, period, key, content = candidate
-    meter = event.meter
+    meter = meter_of(event.event_key)
     accepted = AcceptedUsageEvent(
         event,
         partition,

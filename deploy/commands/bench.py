@@ -6,21 +6,24 @@ from typing import Any
 
 from deploy.bench import engine, gateway
 from deploy.bench.workload import Workload
+from deploy.flags import whole_number
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     parts = parser.add_subparsers(dest="part", required=True)
     part = parts.add_parser("engine", help="events per second through one worker process")
-    part.add_argument("--events", type=int, default=500_000, help="events in the topic (500000)")
-    part.add_argument("--subscriptions", type=int, default=1_000, help="subscriptions they belong to (1000)")
-    part.add_argument("--partitions", type=int, default=4, help="partitions of usage-events (4)")
+    part.add_argument("--events", type=whole_number(1), default=500_000, help="events in the topic (500000)")
+    part.add_argument(
+        "--subscriptions", type=whole_number(1), default=1_000, help="subscriptions they belong to (1000)"
+    )
+    part.add_argument("--partitions", type=whole_number(1), default=8, help="partitions of usage-events (8)")
     part.add_argument("--seed", type=int, default=1, help="the same seed sends the same bytes (1)")
-    part.add_argument("--runs", type=int, default=3, help="runs, of which the median counts (3)")
+    part.add_argument("--runs", type=whole_number(1), default=3, help="runs, of which the median counts (3)")
     part.set_defaults(bench=_engine)
     part = parts.add_parser("gateway", help="requests and batched events per second through one gateway process")
-    part.add_argument("--seconds", type=int, default=8, help="how long each load lasts, s (8)")
-    part.add_argument("--connections", type=int, default=64, help="open connections of single POSTs (64)")
+    part.add_argument("--seconds", type=whole_number(1), default=8, help="how long each load lasts, s (8)")
+    part.add_argument("--connections", type=whole_number(1), default=64, help="open connections of single POSTs (64)")
     part.set_defaults(bench=_gateway)
     for part in parts.choices.values():
         part.add_argument("--json", action="store_true", help="print the result as one line of JSON")

@@ -6,9 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.billing_period import BillingPeriod
-from schemas.document import BODY_BYTES_MAX
+from schemas.document import BODY_BYTES_MAX, parse_object
 from schemas.rejection import Rejection
-from schemas.usage_event import AcceptedUsageEvent, UsageEvent, meter_of, parse_usage_event, usage_event_id
+from schemas.usage_event import (
+    AcceptedUsageEvent,
+    UsageEvent,
+    meter_of,
+    parse_usage_event,
+    usage_event_id,
+    usage_event_of,
+)
 from tests.unit.world import ONE, ms, usage
 
 
@@ -284,3 +291,52 @@ def test_accepted_event_has_all_out_fields_of_the_contract(sent: dict[str, str],
         "catalogVersion": 7,
         **changed,
     }
+
+
+_TEXTS = st.sampled_from(["svc", " sub ", "ключ#1", "a\u2028b", "", "x" * 256, "\U0001f600"])
+_MEMBERS = st.sampled_from(
+    ["serviceId", "subscriptionId", "userId", "eventKey", "quantity", "occurredAt", "invoiceId", "eventId", "note"]
+)
+_VALUES = st.one_of(
+    _TEXTS.map(lambda text: json.dumps(text, ensure_ascii=False)),
+    _TEXTS.map(json.dumps),
+    st.sampled_from(
+        [
+            '"1.5"',
+            '"-1"',
+            "1.5",
+            "7",
+            "null",
+            "true",
+            "[]",
+            '{"a":"b"}',
+            '"2026-01-01T00:00:00.000Z"',
+            '"a\tb"',
+            '"\\u0041"',
+        ]
+    ),
+)
+_WELL_FORMED = [
+    ("serviceId", '"svc"'),
+    ("subscriptionId", '"sub"'),
+    ("userId", '"user"'),
+    ("eventKey", '"tokens#1"'),
+    ("quantity", '"1.5"'),
+]
+
+
+@given(
+    st.lists(st.tuples(_MEMBERS, _VALUES), max_size=4),
+    st.sampled_from(["", " ", "\n", "\ufeff", "x"]),
+    st.sampled_from([b"", b"\xff", b"}", b" "]),
+    st.booleans(),
+)
+def test_the_short_way_answers_as_the_long_way(
+    members: list[tuple[str, str]], blank: str, end: bytes, replaces: bool
+) -> None:
+    """Whatever is sent: also duplicate keys, unknown members, nulls, numbers, escapes and bytes that are no UTF-8."""
+    changed = [*dict([*_WELL_FORMED, *members]).items()] if replaces else [*_WELL_FORMED, *members]
+    body = (blank + "{" + ",".join(f'{blank}"{name}":{value}' for name, value in changed) + "}").encode() + end
+    document = parse_object(body)
+    long_way = document if isinstance(document, Rejection) else usage_event_of(document)
+    assert parse_usage_event(body) == long_way
