@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from aiokafka.errors import KafkaConnectionError
 
 from aggregator import metrics
 from aggregator.engine.service import Engine
@@ -51,13 +52,20 @@ async def run(settings: AggregatorSettings) -> None:
     _make_directory(Path(settings.state_dir))
     app = create_app(settings)
     try:
-        await app.start()
+        await _start(app, settings.kafka)
         metrics.serve(settings.metrics_host, settings.metrics_port)
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 100)
         await stop.wait()
     finally:
         await app.stop()
+
+
+async def _start(app: faust.App, kafka: str) -> None:
+    try:
+        await app.start()
+    except KafkaConnectionError as error:
+        raise OperatorError(f"No Kafka broker answers at {kafka}; start it, or check TALLY_KAFKA.") from error
 
 
 def _make_directory(path: Path) -> None:

@@ -18,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from rocksdict import Rdict, ReadOptions, WriteBatch
 
 from aggregator.rules.account import Account
+from aggregator.stream.consumer import stop_consumer
 from schemas.invoice import CatalogInvoice
 from schemas.plan import Plan
 from schemas.service import Service
@@ -171,7 +172,7 @@ class CatalogFollower:
         for task in (self._running, self._waiting):
             if task is not None:
                 task.cancel()
-        await self._consumer.stop()
+        await stop_consumer(self._consumer)
 
     async def barrier(self) -> None:
         """Apply all that the topic held when this was called. One request is in flight however many wait: a caller

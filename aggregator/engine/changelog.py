@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aggregator.engine.commit import CHANGELOGS, PLACE_HEADER
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.tables import Changes, Due, Meta, Tables
+from aggregator.stream.consumer import stop_consumer
 from schemas.position import Position
 from schemas.timestamps import timestamp_of_own
 from schemas.topics import Topic
@@ -54,7 +55,7 @@ class Restore:
         try:
             return await self._read(consumer)
         finally:
-            await consumer.stop()
+            await stop_consumer(consumer)
 
     async def _read(self, consumer: AIOKafkaConsumer) -> int:
         partitions = list(self._topics)

@@ -17,6 +17,7 @@ from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.partition import Partition, Shared
 from aggregator.engine.tables import Memory
 from aggregator.settings import AggregatorSettings
+from aggregator.stream.consumer import stop_consumer
 from schemas.topics import TOPICS, Topic
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Engine(Service):
         """Give everything up in good order: batches in flight are finished."""
         if hasattr(self, "_shared"):
             await self.release(set(self._owned))
-            await self._shared.consumer.stop()
+            await stop_consumer(self._shared.consumer)
             await self._shared.catalog.stop()
             self._store.close()
 

@@ -1,6 +1,5 @@
 """All partitions of some topics, read committed, from offsets that are kept elsewhere."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -8,6 +7,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from aggregator.stream.consumer import stop_consumer
 from aggregator.stream.offsets import Offsets
 from schemas.errors import OperatorError
 
@@ -75,19 +75,7 @@ async def open_reader(bootstrap: str, client_id: str, topics: Sequence[str]) -> 
         consumer.assign(partitions)
         yield Reader(consumer, partitions)
     finally:
-        await _stop(consumer)
-
-
-async def _stop(consumer: AIOKafkaConsumer) -> None:
-    try:
-        await consumer.stop()
-    except asyncio.CancelledError:
-        # aiokafka 0.14.0 lets the cancellation of its own fetch out of stop() where the fetch was waiting for a broker
-        # that is away, and then leaves its client open.
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        await consumer._client.close()
+        await stop_consumer(consumer)
 
 
 async def _partitions(bootstrap: str, client_id: str, topics: Sequence[str]) -> list[TopicPartition]:

@@ -92,7 +92,7 @@ class Stack:
     async def _start(self) -> None:
         options = self._options
         self._lock = hold_data_directory(options.data)
-        http_port = usable_port(options.http_port, "The gateway", "--http-port")
+        http_port = usable_port(options.http_port, "the gateway", "--http-port")
         await self._start_servers()
         settings = Settings(kafka=self.kafka, database_url=self.database_url, partitions=options.partitions)
         if created := await ensure_topics(settings):
