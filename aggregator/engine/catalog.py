@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from rocksdict import Rdict, ReadOptions, WriteBatch
 
+from aggregator.engine.halt import Halt, HaltReason
+from aggregator.engine.tables import halting
 from aggregator.rules.account import Account
 from aggregator.stream.consumer import stop_consumer
 from schemas.invoice import CatalogInvoice
@@ -81,6 +83,8 @@ class CatalogStore:
             if kind == "subscription":
                 yield name
             iterator.next()
+        with halting():
+            iterator.status()
 
     def apply(self, records: list[Any], next_offset: int) -> None:
         """Take over records of the topic, in its order. A version lower than the one held is ignored."""
@@ -121,7 +125,8 @@ class CatalogStore:
                 self._accounts.clear()
 
     def _record(self, key: str) -> tuple[int, dict[str, Any]] | None:
-        stored = self._database.get(b"R" + key.encode())
+        with halting():
+            stored = self._database.get(b"R" + key.encode())
         return None if stored is None else (_U64.unpack_from(stored)[0], json.loads(stored[8:]))
 
     def _read_account(self, subscription_id: str) -> Account | None:
@@ -164,6 +169,10 @@ class CatalogFollower:
         await self._consumer.start()
         self._consumer.assign([self._tp])
         begin = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
+        end = (await self._consumer.end_offsets([self._tp]))[self._tp]
+        if end < self.store.next_offset:
+            what = f"The catalog ends at {end}, and {self.store.next_offset} was read"
+            raise Halt(HaltReason.SOURCE_REPLACED, what)
         self._consumer.seek(self._tp, max(begin, self.store.next_offset))
         await self.barrier()
 

@@ -22,6 +22,7 @@ class HaltReason(Enum):
     NOT_APPEND_TIME = 27, "set message.timestamp.type=LogAppendTime on the topic; 'tally topics' checks it"
     TOPIC_MISSING = 28, "run 'tally topics'"
     STATE_LOCKED = 29, "another process uses this state directory; give each worker its own TALLY_STATE_DIR"
+    STATE_FAILED = 30, "look at the disk of TALLY_STATE_DIR; the directory may be deleted, it is rebuilt from the log"
     PARTITION_FAILED = 33, "this is a defect of Tally; the log holds the traceback"
 
     def __init__(self, code: int, remedy: str) -> None:

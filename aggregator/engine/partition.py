@@ -68,21 +68,23 @@ class Partition:
         return None if position is None else position.positions[Topic.USAGE_EVENTS]
 
     async def run(self) -> None:
-        """Open, then work until stop(). Raises Halt where the process must exit."""
+        """Open, then work until stop(). Raises Halt where the process must exit; it then exits as it stands."""
         try:
-            tables, agenda, commits = await self._open()
-            while not self._stopping:
-                records = await self._read(tables)
-                self._idle.clear()
-                try:
-                    if records:
-                        next_offset = await self._shared.consumer.position(self._tp)
-                        await self._process(tables, commits, records, next_offset)
-                    await self._tend(tables, agenda, commits)
-                finally:
-                    self._idle.set()
-        finally:
+            await self._work(*await self._open())
+        except asyncio.CancelledError:
             await self._release()
+            raise
+        await self._release()
+
+    async def _work(self, tables: Tables, agenda: Agenda, commits: Commits) -> None:
+        while not self._stopping:
+            records = await self._read(tables)
+            self._idle.clear()
+            if records:
+                next_offset = await self._shared.consumer.position(self._tp)
+                await self._process(tables, commits, records, next_offset)
+            await self._tend(tables, agenda, commits)
+            self._idle.set()
 
     async def stop(self, task: asyncio.Task[None]) -> None:
         """Give the partition up. A transaction in flight is never cut off; a restore is, for it can begin again."""
@@ -192,7 +194,7 @@ class Partition:
         try:
             catalog = self._shared.catalog.store
             decisions = decide(records, self.number, self._shared.partitions, tables, catalog)
-        except MemoryError:
+        except (Halt, MemoryError):
             raise
         except Exception:  # a defect met by one record must not stop the others, and rejecting it loses nothing
             if len(records) > 1:

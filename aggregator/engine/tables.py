@@ -14,6 +14,7 @@ One WriteBatch changes them together with M, so that state and position are one 
 import json
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, cast
@@ -64,6 +65,15 @@ class Memory:
             if "lock" in str(error).lower():
                 raise Halt(HaltReason.STATE_LOCKED, f"The store {path} is in use") from error
             raise
+
+
+@contextmanager
+def halting() -> Iterator[None]:
+    """A store that fails stops the process: a record must never be refused for a broken disk."""
+    try:
+        yield
+    except Exception as error:  # rocksdict raises bare Exceptions
+        raise Halt(HaltReason.STATE_FAILED, f"RocksDB failed ({error})") from error
 
 
 @dataclass(slots=True, frozen=True)
@@ -135,15 +145,14 @@ class Tables:
 
     def places(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """One multi-get for all keys of a batch."""
-        found: Any = self._database.get([b"K" + key for key in keys]) if keys else ()
-        return cast(Sequence[bytes | None], found)
+        return cast(Sequence[bytes | None], self._get([b"K" + key for key in keys])) if keys else ()
 
     def period(self, subscription_id: str, period: BillingPeriod) -> PeriodState | None:
         """A copy of the period's state."""
         state = self._periods.get((subscription_id, period.start))
         if state is not None:
             return state.copy()
-        stored = self._database.get(b"T" + total_key(subscription_id, period.start_text, PERIOD_METER))
+        stored = self._get(b"T" + total_key(subscription_id, period.start_text, PERIOD_METER))
         return None if stored is None else PeriodState.of_json(stored)
 
     def total(self, subscription_id: str, period: BillingPeriod, meter: str) -> MeterTotal | None:
@@ -151,7 +160,7 @@ class Tables:
         total = self._totals.get((subscription_id, period.start, meter))
         if total is not None:
             return total.copy()
-        stored = self._database.get(b"T" + total_key(subscription_id, period.start_text, meter))
+        stored = self._get(b"T" + total_key(subscription_id, period.start_text, meter))
         return None if stored is None else MeterTotal.of_json(stored)
 
     def totals_of(self, subscription_id: str, period: BillingPeriod) -> dict[str, MeterTotal]:
@@ -177,19 +186,24 @@ class Tables:
 
     def latest_closed(self, subscription_id: str) -> int | None:
         """The start in ms of the latest closed period of a subscription."""
-        stored = self._database.get(b"C" + subscription_id.encode())
+        stored = self._get(b"C" + subscription_id.encode())
         return None if stored is None else _U64.unpack(stored)[0]
 
     def write(self, changes: "Changes", meta: Meta) -> None:
         """Apply changes and position in one atomic write."""
         changes.batch.put(_META, meta.to_json())
-        self._database.write(changes.batch)
+        with halting():
+            self._database.write(changes.batch)
         self.meta = meta
         if len(self._totals) + len(self._periods) > _CACHED_MAX:
             self._totals.clear()
             self._periods.clear()
         self._totals.update(changes.totals)
         self._periods.update(changes.periods)
+
+    def _get(self, key: Any) -> Any:
+        with halting():
+            return self._database.get(key)
 
     def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         options = ReadOptions()
@@ -199,6 +213,8 @@ class Tables:
         while iterator.valid():
             yield iterator.key(), iterator.value()
             iterator.next()
+        with halting():
+            iterator.status()  # an iterator that fails says so here, and otherwise looks as if it had reached the end
 
 
 class Changes:
