@@ -12,6 +12,7 @@ import asyncio
 import json
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -32,6 +33,15 @@ _CACHED_MAX = 200_000
 _RECORDS_MAX = 20_000
 
 Entry = TypeVar("Entry")
+
+
+@contextmanager
+def readable(key: str) -> Iterator[None]:
+    """An entry that can't be read stops the process: only the control plane writes the catalog, and it bills by it."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise Halt(HaltReason.CATALOG_UNREADABLE, f"The catalog's entry {key} can't be read ({error})") from error
 
 
 class CatalogStore:
@@ -55,7 +65,9 @@ class CatalogStore:
             return self._services[service_id]
         except KeyError:
             record = self._record(f"service/{service_id}")
-            return self._keep(self._services, service_id, record and Service.model_validate(record[1]))
+            with readable(f"service/{service_id}"):
+                service = record and Service.model_validate(record[1])
+            return self._keep(self._services, service_id, service)
 
     def account(self, subscription_id: str) -> Account | None:
         """The account of a subscription's id."""
@@ -70,7 +82,9 @@ class CatalogStore:
             return self._invoices[invoice_id]
         except KeyError:
             record = self._record(f"invoice/{invoice_id}")
-            return self._keep(self._invoices, invoice_id, record and CatalogInvoice.of_record(record[1], record[0]))
+            with readable(f"invoice/{invoice_id}"):
+                invoice = record and CatalogInvoice.of_record(record[1], record[0])
+            return self._keep(self._invoices, invoice_id, invoice)
 
     def subscriptions_since(self, offset: int) -> Iterator[str]:
         """The ids of the subscriptions whose records are at or after an offset of the catalog."""
@@ -107,7 +121,8 @@ class CatalogStore:
         self._forget(newest)
 
     def _is_newer(self, record: Any, newest: dict[bytes, Any]) -> bool:
-        version = json.loads(record.value)["version"]
+        with readable(repr(record.key)):
+            version = json.loads(record.value)["version"]
         if record.key in newest:
             return bool(version >= json.loads(newest[record.key].value)["version"])
         held = self._database.get(b"R" + record.key)
@@ -133,12 +148,14 @@ class CatalogStore:
         record = self._record(f"subscription/{subscription_id}")
         if record is None:
             return None
-        subscription = Subscription.of_record(record[1], record[0])
+        with readable(f"subscription/{subscription_id}"):
+            subscription = Subscription.of_record(record[1], record[0])
         service = self.service(subscription.service_id)
         plan = self._record(f"plan/{subscription.payment_plan_id}")
         if service is None or plan is None:
             return None  # the control plane publishes them first; without them the subscription can't be billed
-        return Account.of(subscription, service, Plan.model_validate(plan[1]))
+        with readable(f"plan/{subscription.payment_plan_id}"):
+            return Account.of(subscription, service, Plan.model_validate(plan[1]))
 
     @staticmethod
     def _keep(cache: dict[str, Entry], key: str, entry: Entry) -> Entry:

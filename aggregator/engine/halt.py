@@ -23,6 +23,10 @@ class HaltReason(Enum):
     TOPIC_MISSING = 28, "run 'tally topics'"
     STATE_LOCKED = 29, "another process uses this state directory; give each worker its own TALLY_STATE_DIR"
     STATE_FAILED = 30, "look at the disk of TALLY_STATE_DIR; the directory may be deleted, it is rebuilt from the log"
+    CATALOG_UNREADABLE = (
+        31,
+        "somebody else than the gateway wrote the topic catalog; have it published anew",
+    )
     PARTITION_FAILED = 33, "this is a defect of Tally; the log holds the traceback"
 
     def __init__(self, code: int, remedy: str) -> None:

@@ -18,10 +18,10 @@ from aggregator.engine.commit import Commits, last_record
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.tables import Changes, Memory, Meta, Tables
 from aggregator.engine.transaction import BATCH_BYTES_MAX
-from aggregator.rules.deciding import Decisions, Rejected, decide
+from aggregator.rules.bisecting import bisected
+from aggregator.rules.deciding import Decisions, Record, decide
 from aggregator.settings import AggregatorSettings
 from schemas.position import LastRecord, Position, first_position
-from schemas.rejection import Reason, Rejection
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
@@ -189,23 +189,20 @@ class Partition:
         return records
 
     async def _process(self, tables: Tables, commits: Commits, records: Sequence[Any], next_offset: int) -> None:
-        """Decide a batch and commit it. An exception while deciding is bisected to its record."""
+        """Decide a batch and commit it."""
         await self._shared.catalog.barrier()
-        try:
-            catalog = self._shared.catalog.store
-            decisions = decide(records, self.number, self._shared.partitions, tables, catalog)
-        except (Halt, MemoryError):
-            raise
-        except Exception:  # a defect met by one record must not stop the others, and rejecting it loses nothing
-            if len(records) > 1:
-                middle = len(records) // 2
-                await self._process(tables, commits, records[:middle], records[middle - 1].offset + 1)
-                await self._process(tables, commits, records[middle:], next_offset)
-                return
-            log.exception("partition %d offset %d could not be decided", self.number, records[0].offset)
-            decisions = Decisions(rejected=[Rejected(records[0], Rejection.of(Reason.PROCESSING_FAILED))])
-        await commits.batch(self._position(tables), records[-1], next_offset, decisions)
-        metrics.batch(self.number, len(records), decisions)
+        catalog = self._shared.catalog.store
+
+        def decide_part(part: Sequence[Record]) -> Decisions:
+            return decide(part, self.number, self._shared.partitions, tables, catalog)
+
+        for part in bisected(records, decide_part, fatal=(Halt, MemoryError)):
+            last: Any = part.records[-1]
+            if part.failure is not None:
+                log.error("partition %d offset %d was refused", self.number, last.offset, exc_info=part.failure)
+            part_end = next_offset if last is records[-1] else last.offset + 1
+            await commits.batch(self._position(tables), last, part_end, part.decisions)
+            metrics.batch(self.number, len(part.records), part.decisions)
         metrics.ledger(self.number, self._position(tables).ledger.wire())
 
     # Closing

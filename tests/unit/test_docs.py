@@ -1,0 +1,99 @@
+"""The pages that people work by name everything there is: a setting, an exit code or a metric that is missing is found
+here, and so is a link or a test that has moved."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from prometheus_client import Counter
+from prometheus_client.metrics import MetricWrapperBase
+
+import aggregator.closer.metrics
+import aggregator.engine.metrics
+import aggregator.projector.metrics
+import ingest.metrics
+from aggregator.engine.halt import HaltReason
+from aggregator.settings import AggregatorSettings, CloserSettings, ProjectorSettings
+from deploy.cli import COMMANDS, PARTS
+from ingest.settings import GatewaySettings
+from schemas.rejection import Reason
+from schemas.settings import Settings
+from schemas.topics import Topic
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+CONTRACT = (ROOT / "docs" / "contract.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+METRICS = (aggregator.closer.metrics, aggregator.engine.metrics, aggregator.projector.metrics, ingest.metrics)
+
+
+def settings() -> Iterator[tuple[str, Any]]:
+    """Each variable with its default."""
+    for kind in (Settings, GatewaySettings, AggregatorSettings, CloserSettings, ProjectorSettings):
+        yield from ((f"TALLY_{name.upper()}", field.default) for name, field in kind.model_fields.items())
+
+
+def metrics(module: ModuleType) -> Iterator[str]:
+    """The names under which a module's metrics are read."""
+    for metric in vars(module).values():
+        if isinstance(metric, MetricWrapperBase):
+            (described,) = metric.describe()
+            yield described.name + ("_total" if isinstance(metric, Counter) else "")
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link into a page can name: its headings, as GitHub spells them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(("variable", "default"), sorted(set(settings())))
+def test_every_setting_is_on_the_page_with_its_default(variable: str, default: Any) -> None:
+    shown = f"`{default}`" if default != "" else "none"
+    assert f"| `{variable}` | {shown} |" in OPERATIONS
+
+
+def test_the_page_has_no_setting_that_is_gone() -> None:
+    shown = set(re.findall(r"^\| `(TALLY_\w+)` \|", OPERATIONS, re.MULTILINE))
+    assert shown == {variable for variable, _ in settings()}
+
+
+@pytest.mark.parametrize("reason", HaltReason)
+def test_every_halt_has_its_way_out_on_the_page(reason: HaltReason) -> None:
+    assert f"| {reason.code} | `{reason.name}` | " in OPERATIONS
+
+
+@pytest.mark.parametrize("name", [name for module in METRICS for name in metrics(module)])
+def test_every_metric_is_on_the_page(name: str) -> None:
+    assert f"`{name}`" in OPERATIONS
+
+
+@pytest.mark.parametrize(
+    "name", [*Reason, *Topic, *(f"tally {c.name}" for c in COMMANDS[:2]), *(p.name for p in PARTS)]
+)
+def test_every_name_of_the_contract_is_on_its_page(name: str) -> None:
+    assert re.search(rf"[`/ ]{re.escape(name)}[`, ]", CONTRACT)
+
+
+def test_every_test_that_the_readme_names_exists() -> None:
+    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", README))
+    assert named
+    assert named <= set(re.findall(r"def (test_\w+)\(", tests))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        place, _, anchor = target.partition("#")
+        linked = (page.parent / place).resolve() if place else page
+        assert linked.exists(), target
+        assert linked.is_relative_to(ROOT), target
+        assert not anchor or anchor in anchors(linked), target
