@@ -11,7 +11,7 @@ class AggregatorSettings(Settings):
     app_id: str = Field("tally", description="names the consumer group and the transactional ids of all workers")
     state_dir: str = Field("tally-state", description="directory of this worker's RocksDB stores, for it alone")
     grace_seconds: int = Field(3600, ge=0, description="quiet time before a period closes, where the service sets none")
-    batch_records_max: int = Field(8_000, ge=1, description="records in a batch at the most")
+    batch_records_max: int = Field(12_000, ge=1, description="records in a batch at the most")
     poll_milliseconds: int = Field(200, ge=1, description="how long a read waits for records, ms")
     linger_milliseconds: int = Field(10, ge=0, description="how long a small batch waits for company, ms")
     linger_below_records: int = Field(200, ge=0, description="a batch with fewer records is small")

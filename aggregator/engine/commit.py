@@ -62,10 +62,10 @@ class Commits:
         """A batch of `usage-events` up to `next_offset`, of which `last` was the last record."""
         transaction, changes = self._transaction(), Changes()
         if decisions.accepted:
-            append, put_place = transaction.records(Topic.ACCEPTED_USAGE).append, changes.put_place
+            append = transaction.records(Topic.ACCEPTED_USAGE).append
             for accepted, key, place in decisions.accepted:
                 append(key, accepted.to_json(), [(PLACE_HEADER, place)])
-                put_place(key, place)
+            changes.put_places(decisions.accepted)
             self._put_totals(transaction, changes, decisions)
         for rejected in decisions.rejected:
             record: Any = rejected.record

@@ -220,7 +220,8 @@ class Partition:
             return
         if commits.broker_time.heard_at < now - TICK_SECONDS:
             await commits.heartbeat(self._position(tables))
-        await self._close_due(tables, agenda, commits)
+        if due_at <= commits.broker_time.at:
+            await self._close_due(tables, agenda, commits)
 
     def _enrol(self, tables: Tables, agenda: Agenda) -> None:
         meta, store = tables.meta, self._shared.catalog.store

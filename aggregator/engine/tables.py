@@ -13,7 +13,7 @@ One WriteBatch changes them together with M, so that state and position are one 
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any, Self, cast
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch, WriteBufferManager
 
 from aggregator.engine.halt import Halt, HaltReason
-from aggregator.rules.deciding import PeriodKey, TotalKey
+from aggregator.rules.deciding import Accepted, PeriodKey, TotalKey
 from schemas.billing_period import BillingPeriod
 from schemas.position import Position
 from schemas.timestamps import timestamp_of_own, timestamp_text
@@ -228,6 +228,12 @@ class Changes:
     def put_place(self, key: bytes, place: bytes) -> None:
         """A unique key is taken."""
         self.batch.put(b"K" + key, place)
+
+    def put_places(self, accepted: Iterable[Accepted]) -> None:
+        """The keys of these events are taken."""
+        put = self.batch.put
+        for _, key, place in accepted:
+            put(b"K" + key, place)
 
     def put_total(self, key: bytes, value: bytes) -> None:
         """A record of `usage-totals`."""

@@ -151,7 +151,7 @@ def _judge(
 ) -> None:
     """Uniqueness and state. An identical repeat is a duplicate before any check of state: its first copy counted."""
     taken: dict[bytes, bytes] = {}
-    for candidate, stored in zip(candidates, tables.places([key for *_, key, _ in candidates]), strict=True):
+    for candidate, stored in zip(candidates, tables.places([key for _, _, _, _, _, key, _ in candidates]), strict=True):
         record, event, account, occurred_at, _, key, content = candidate
         place = taken.get(key) if stored is None else stored
         if place is None:
