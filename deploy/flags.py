@@ -48,7 +48,8 @@ def checked_settings(kind: type[AnySettings], **given: Any) -> AnySettings:
         first = error.errors()[0]
         name = str(first["loc"][0])
         what = f"The setting {_flag(name)} ({ENV_PREFIX}{name.upper()}) can't be {first['input']!r}"
-        raise SettingInvalid(f"{what}: {first['msg'].lower()}.") from error
+        why = first["msg"].removeprefix("Value error, ")
+        raise SettingInvalid(f"{what}: {why[:1].lower()}{why[1:]}.") from error
 
 
 def whole_number(least: int) -> Callable[[str], int]:

@@ -12,9 +12,11 @@ from typing import Any
 
 import httpx
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from deploy.target import Target
 from schemas.errors import OperatorError
+from schemas.settings import Settings
 from schemas.topics import Topic
 
 BATCH_EVENTS = 500
@@ -99,19 +101,20 @@ async def send_by_http(api: Api, events: Iterable[Event], sent: Callable[[int], 
 
 
 async def send_by_kafka(target: Target, events: Iterable[Event], sent: Callable[[int], None]) -> None:
-    """Send all events as any Kafka client would: the JSON object, under the subscription's id."""
+    """Send all events as any Kafka client would: the JSON object, under the subscription's id. Raises SendingFailed."""
+    topic = Settings().topic(Topic.USAGE_EVENTS)
     producer = AIOKafkaProducer(bootstrap_servers=target.kafka, acks="all", enable_idempotence=True, linger_ms=5)
-    await producer.start()
     try:
+        await producer.start()
         for batch in _batches(events):
             futures = [
-                await producer.send(
-                    Topic.USAGE_EVENTS, json.dumps(event).encode(), key=event["subscriptionId"].encode()
-                )
+                await producer.send(topic, json.dumps(event).encode(), key=event["subscriptionId"].encode())
                 for event in batch
             ]
             await asyncio.gather(*futures)
             sent(len(batch))
+    except KafkaError as error:
+        raise SendingFailed(f"Kafka at {target.kafka} can't be used ({error}); is it running?") from error
     finally:
         await producer.stop()
 

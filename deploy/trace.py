@@ -88,7 +88,10 @@ def read_trace(path: Path) -> list[Request]:
             )
             for number, row in enumerate(rows)
         ]
-    except (OSError, KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError) as error:
+        columns = "TIMESTAMP, ContextTokens and GeneratedTokens"
+        raise OperatorError(f"{path} can't be read as a trace: it must be CSV with the columns {columns}.") from error
+    except (OSError, ValueError) as error:
         raise OperatorError(f"{path} can't be read as a trace ({error}); see 'tally replay --help'.") from error
 
 

@@ -3,10 +3,15 @@
 A process extends `Settings` with its own in its own package; `deploy.cli` makes the flags of the fields.
 """
 
-from pydantic import Field
+import re
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.topics import Topic
+
+_BOOTSTRAP = re.compile(r"[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*|(\[[0-9a-fA-F:]+\]:[0-9]{1,5},?)+").fullmatch
 
 
 class Settings(BaseSettings):
@@ -20,6 +25,22 @@ class Settings(BaseSettings):
     partitions: int = Field(8, ge=1, le=1024, description="partitions of usage-events; never changes once created")
     metrics_host: str = Field("127.0.0.1", description="address that /metrics listens on")
     metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics; 0: any free port")
+
+    @field_validator("kafka")
+    @classmethod
+    def _names_brokers(cls, value: str) -> str:
+        if not _BOOTSTRAP(value):
+            raise ValueError("must be HOST:PORT, or several with commas between them")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_a_database(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("postgresql", "postgres"):
+            raise ValueError("must begin with postgresql://")
+        parts.port  # noqa: B018 - raises ValueError where it is none
+        return value
 
     def topic(self, topic: Topic) -> str:
         """The topic's name in this deployment."""

@@ -15,8 +15,14 @@ class HaltReason(Enum):
     TRANSACTION_FAILED = 17, "the worker restarts and reads the batch again; look at the broker if this repeats"
     STATE_AHEAD_OF_LOG = 21, "Kafka lost data or is another cluster; restore it, or delete the state directory"
     RESTORE_STUCK = 22, "the changelog could not be read to its end; look at the broker"
-    CHAIN_BROKEN = 23, "two workers wrote the same partition, or the log lost a batch; run 'tally audit'"
-    SOURCE_TRUNCATED = 24, "events were deleted before they were counted; run 'tally audit' and check the retention"
+    CHAIN_BROKEN = (
+        23,
+        "two workers wrote the same partition, or the log lost a batch; keep the topics as they are",
+    )
+    SOURCE_TRUNCATED = (
+        24,
+        "events were deleted before they were counted; set retention.ms=-1 and restore the topic",
+    )
     SOURCE_REPLACED = 25, "the topic is not the one the state was built from; check TALLY_KAFKA and TALLY_TOPIC_PREFIX"
     PARTITIONS_CHANGED = 26, "the number of partitions is for life; restore the topics as they were"
     NOT_APPEND_TIME = 27, "set message.timestamp.type=LogAppendTime on the topic; 'tally topics' checks it"
@@ -25,7 +31,7 @@ class HaltReason(Enum):
     STATE_FAILED = 30, "look at the disk of TALLY_STATE_DIR; the directory may be deleted, it is rebuilt from the log"
     CATALOG_UNREADABLE = (
         31,
-        "somebody else than the gateway wrote the topic catalog; have it published anew",
+        "somebody else than the gateway wrote the topic catalog; take that away, and change the entry by the API",
     )
     PARTITION_FAILED = 33, "this is a defect of Tally; the log holds the traceback"
 

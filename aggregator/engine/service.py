@@ -78,6 +78,8 @@ class Engine(Service):
 
     def own(self, number: int) -> None:
         """Begin to work on a partition. Returns at once: heartbeats start only after the rebalance listener has."""
+        if self.should_stop:
+            return
         partition = Partition(number, self._shared)
         self._shared.consumer.pause(TopicPartition(self._shared.names[Topic.USAGE_EVENTS], number))
         task = asyncio.create_task(partition.run(), name=f"partition-{number}")

@@ -27,16 +27,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kafka-port", type=int, default=9092, help="port of Kafka; 0: any free one (9092)")
     parser.add_argument("--postgres-port", type=int, default=5433, help="port of Postgres; 0: any free one (5433)")
     parser.add_argument("--workers", type=whole_number(1), default=1, help="workers of the aggregator (1)")
-    parser.add_argument("--partitions", type=int, default=8, help="partitions of usage-events, for life (8)")
+    parser.add_argument("--partitions", help="partitions of usage-events, for life (TALLY_PARTITIONS; 8)")
     parser.add_argument(
-        "--grace-seconds", type=int, default=GRACE_SECONDS, help=f"quiet time before a period closes ({GRACE_SECONDS})"
+        "--grace-seconds", help=f"quiet time before a period closes, s (TALLY_GRACE_SECONDS; {GRACE_SECONDS})"
     )
 
 
 def options_of(arguments: argparse.Namespace) -> StackOptions:
     """The stack that the flags, TALLY_KAFKA and TALLY_DATABASE_URL ask for. Raises SettingInvalid, so that a part
     never starts, and starts again, with what it can't use."""
-    checked_settings(AggregatorSettings, partitions=arguments.partitions, grace_seconds=arguments.grace_seconds)
+    given = {"partitions": arguments.partitions, "grace_seconds": arguments.grace_seconds}
+    worker = checked_settings(AggregatorSettings, **{name: value for name, value in given.items() if value is not None})
+    has_grace = "grace_seconds" in worker.model_fields_set
     for kind in (GatewaySettings, CloserSettings, ProjectorSettings):
         checked_settings(kind)
     return StackOptions(
@@ -45,8 +47,8 @@ def options_of(arguments: argparse.Namespace) -> StackOptions:
         kafka_port=arguments.kafka_port,
         postgres_port=arguments.postgres_port,
         workers=arguments.workers,
-        partitions=arguments.partitions,
-        grace_seconds=arguments.grace_seconds,
+        partitions=worker.partitions,
+        grace_seconds=worker.grace_seconds if has_grace else GRACE_SECONDS,
         kafka=os.environ.get("TALLY_KAFKA"),
         database_url=os.environ.get("TALLY_DATABASE_URL"),
     )
