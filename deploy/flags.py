@@ -13,6 +13,9 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 ENV_PREFIX = "TALLY_"
 
+SECRET = frozenset({"database_url"})
+"""Settings that are never shown: they may hold a password."""
+
 
 class SettingInvalid(OperatorError):
     """A flag or an environment variable has a value that can't be used."""
@@ -47,7 +50,8 @@ def checked_settings(kind: type[AnySettings], **given: Any) -> AnySettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        what = f"The setting {_flag(name)} ({ENV_PREFIX}{name.upper()}) can't be {first['input']!r}"
+        value = "what it is" if name in SECRET else repr(str(first["input"]))
+        what = f"The setting {_flag(name)} ({ENV_PREFIX}{name.upper()}) can't be {value}"
         why = first["msg"].removeprefix("Value error, ")
         raise SettingInvalid(f"{what}: {why[:1].lower()}{why[1:]}.") from error
 

@@ -81,12 +81,7 @@ async def connect(database_url: str, application: str) -> asyncpg.Connection:
     """A connection as the database's owner. Raises OperatorError."""
     try:
         return await asyncpg.connect(database_url, timeout=10, server_settings={"application_name": application})
-    except (asyncpg.ClientConfigurationError, ValueError) as error:
-        raise OperatorError(
-            "TALLY_DATABASE_URL can't be read: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with the special "
-            "characters of the password percent-encoded."
-        ) from error
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.ClientConfigurationError) as error:
         place = urlsplit(database_url).netloc.rpartition("@")[2]  # without the password
         raise OperatorError(
             f"Postgres at {place or 'its default address'} can't be used ({error or type(error).__name__}): "

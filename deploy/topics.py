@@ -57,8 +57,6 @@ async def _connect(bootstrap: str) -> AIOKafkaAdminClient:
         await admin.start()
     except KafkaConnectionError as error:
         raise KafkaAway(bootstrap) from error
-    except ValueError as error:  # of a port that is no number
-        raise OperatorError(f"TALLY_KAFKA can't be {bootstrap!r}: write HOST:PORT[,HOST:PORT...].") from error
     return admin
 
 

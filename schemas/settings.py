@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from schemas.topics import Topic
 
-_BOOTSTRAP = re.compile(r"[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*|(\[[0-9a-fA-F:]+\]:[0-9]{1,5},?)+").fullmatch
+_BROKER = re.compile(r"([^\s,:\[\]]+|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?").fullmatch
 
 
 class Settings(BaseSettings):
@@ -29,17 +29,23 @@ class Settings(BaseSettings):
     @field_validator("kafka")
     @classmethod
     def _names_brokers(cls, value: str) -> str:
-        if not _BOOTSTRAP(value):
-            raise ValueError("must be HOST:PORT, or several with commas between them")
+        if not all(_BROKER(broker) for broker in value.split(",")):
+            raise ValueError("write HOST:PORT[,HOST:PORT...]")
         return value
 
     @field_validator("database_url")
     @classmethod
     def _names_a_database(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("postgresql", "postgres"):
-            raise ValueError("must begin with postgresql://")
-        parts.port  # noqa: B018 - raises ValueError where it is none
+        try:
+            parts = urlsplit(value)
+            is_readable = parts.scheme in ("postgresql", "postgres") and parts.port != 0
+        except ValueError:  # of a port that is no number, as of a password with a slash
+            is_readable = False
+        if not is_readable:
+            raise ValueError(
+                "write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, the special characters of the password"
+                " percent-encoded"
+            )
         return value
 
     def topic(self, topic: Topic) -> str:
