@@ -58,20 +58,25 @@ async def cached_jars(cache: Path) -> list[Path]:
 async def _fetch(jars: list[Jar], folder: Path) -> None:
     progress = _Progress(len(jars), folder)
     slots = asyncio.Semaphore(PARALLEL_FETCHES)
+    failures: list[StartError] = []
 
     async def fetch(jar: Jar) -> None:
         async with slots:
-            await asyncio.to_thread(_fetch_one, jar, folder)
-        progress.advance()
+            if failures:
+                return  # what is under way is waited for, so that no thread works on after the error was told
+            try:
+                await asyncio.to_thread(_fetch_one, jar, folder)
+            except StartError as error:
+                failures.append(error)
+            else:
+                progress.advance()
 
     try:
-        async with asyncio.TaskGroup() as group:
-            for jar in jars:
-                group.create_task(fetch(jar))
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+        await asyncio.gather(*(fetch(jar) for jar in jars))
     finally:
         progress.end()
+    if failures:
+        raise failures[0]
 
 
 def _fetch_one(jar: Jar, folder: Path) -> None:
