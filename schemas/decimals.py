@@ -53,8 +53,8 @@ def scaled(value: Any, places: int = QUANTITY_PLACES) -> int:
 def quantity(value: Any) -> int:
     """A quantity in millionths, of a JSON number or string; raises as `scaled` does."""
     if type(value) is str and (plain := _PLAIN(value)) is not None:  # nearly all traffic
-        whole, fraction = plain.groups()
-        return int(whole) * QUANTITY_ONE if fraction is None else int(whole + fraction + _PADDING[len(fraction)])
+        fraction = plain[2]
+        return int(value) * QUANTITY_ONE if fraction is None else int(plain[1] + fraction + _PADDING[len(fraction)])
     return scaled(value, QUANTITY_PLACES)
 
 

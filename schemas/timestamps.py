@@ -19,6 +19,8 @@ _RFC3339 = re.compile(
 ).fullmatch
 _PLAIN = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T((?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])\.([0-9]{3})Z").fullmatch
 _TEXT_MAX: Final = 64
+_DAY_SECONDS: Final = DAY_MS // SECOND_MS
+_FRACTION_TEXT: Final = tuple(f".{fraction:03d}Z" for fraction in range(SECOND_MS))
 
 
 def milliseconds(at: datetime) -> int:
@@ -72,9 +74,9 @@ def optional_timestamp(value: Any) -> int | None:
 
 def timestamp_text(at_ms: int) -> str:
     """'2026-01-01T00:00:00.000Z' of milliseconds since 1970."""
-    day, in_day = divmod(at_ms, DAY_MS)
-    seconds, fraction = divmod(in_day, SECOND_MS)
-    return f"{_day_text(day)}T{_clock_text(seconds)}.{fraction:03d}Z"
+    seconds, fraction = divmod(at_ms, SECOND_MS)
+    day, second = divmod(seconds, _DAY_SECONDS)
+    return _day_text(day) + _clock_text(second) + _FRACTION_TEXT[fraction]
 
 
 def timestamp_of_own(text: str) -> int:
@@ -108,7 +110,7 @@ def _day_ms(day: str) -> int | None:
         return None
 
 
-@lru_cache(maxsize=DAY_MS // SECOND_MS)
+@lru_cache(maxsize=_DAY_SECONDS)
 def _clock_ms(clock: str) -> int:
     hours, minutes, seconds = clock.split(":")
     return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * SECOND_MS
@@ -116,10 +118,10 @@ def _clock_ms(clock: str) -> int:
 
 @lru_cache(maxsize=4096)
 def _day_text(day: int) -> str:
-    return (EPOCH.date() + timedelta(days=day)).isoformat()
+    return (EPOCH.date() + timedelta(days=day)).isoformat() + "T"
 
 
-@lru_cache(maxsize=DAY_MS // SECOND_MS)
+@lru_cache(maxsize=_DAY_SECONDS)
 def _clock_text(seconds: int) -> str:
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
