@@ -54,18 +54,24 @@ class Agenda:
         at = due_at(state, period, account, account.grace_ms(self._grace_seconds))
         return None if at is None else Due(at, account.subscription.id, period.start)
 
-    def enrol(self, subscription_ids: Iterable[str], changes: Changes) -> None:
+    def enrol(self, subscription_ids: Iterable[str], changes: Changes) -> bool:
         """Put the next period of each of the partition's own subscriptions on the agenda: the first that its life
-        overlaps and that has not closed, used or not. Doing it again changes nothing."""
+        overlaps and that has not closed, used or not. Doing it again changes nothing, and is needed where this returns
+        False: the service or plan of one of them is not in the catalog yet."""
+        is_whole = True
         for subscription_id in subscription_ids:
             if partition_of(subscription_id, self._partitions) != self._partition:
                 continue
             account = self._catalog.account(subscription_id)
-            if account is None or not account.closes:
+            if account is None:
+                is_whole = False
+                continue
+            if not account.closes:
                 continue
             period = self._next_to_close(account)
             if period.end is not None and account.has_period(period):
                 changes.put_due(Due(period.end, subscription_id, period.start))
+        return is_whole
 
     def round(self, now: int) -> Round:
         """What is due at the broker's time `now` (ms), up to the bounds of one transaction."""

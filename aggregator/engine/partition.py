@@ -227,8 +227,9 @@ class Partition:
         meta, store = tables.meta, self._shared.catalog.store
         if meta.catalog_offset < store.next_offset:
             changes = Changes()
-            agenda.enrol(store.subscriptions_since(meta.catalog_offset), changes)
-            tables.write(changes, Meta(meta.position, meta.changelog_offsets, store.next_offset))
+            is_whole = agenda.enrol(store.subscriptions_since(meta.catalog_offset), changes)
+            enrolled_to = store.next_offset if is_whole else meta.catalog_offset
+            tables.write(changes, Meta(meta.position, meta.changelog_offsets, enrolled_to))
 
     async def _close_due(self, tables: Tables, agenda: Agenda, commits: Commits) -> None:
         """Close what was due at T, the broker's time, once all that the source held after T was known is counted."""

@@ -232,3 +232,12 @@ def test_a_period_that_began_before_2000_is_closed(shelf: Shelf) -> None:
     shelf.catalog.add(account(anchored))
     shelf.count(JANUARY + DAY, "2000-01-01T00:00:00Z")
     assert shelf.tick(JANUARY + DAY + HOUR) == [("sub", ms("1999-12-15T00:00:00Z"), 0)]
+
+
+def test_a_subscription_whose_plan_is_not_known_yet_is_to_be_enrolled_again(shelf: Shelf) -> None:
+    one_account = account()
+    assert shelf.agenda.enrol(["sub-of-a-late-plan"], Changes()) is False
+    shelf.catalog.accounts["sub-of-a-late-plan"] = account(
+        subscription("sub-of-a-late-plan"), one_account.service, one_account.plan
+    )
+    assert shelf.agenda.enrol(["sub-of-a-late-plan"], Changes()) is True
