@@ -98,11 +98,6 @@ class Reason(StrEnum):
         400,
         "A time must be as in RFC 3339, in the years 2000-2100.",
     )
-    WRONG_PARTITION = (
-        "wrong_partition",
-        400,
-        "The record is in another partition than its subscriptionId's: use it as the key, with Java's partitioner.",
-    )
 
     SERVICE_NOT_FOUND = "service_not_found", 404, "There is no such service."
     PLAN_NOT_FOUND = "plan_not_found", 404, "There is no such plan."
@@ -152,6 +147,11 @@ class Reason(StrEnum):
         "duplicate_event_key",
         409,
         "This eventKey was already used for this subscription; the event was not counted again.",
+    )
+    EVENT_NOT_RECORDED = (
+        "event_not_recorded",
+        409,
+        "Only an event that was accepted can be voided, under its own id and key.",
     )
 
     ALREADY_EXISTS = "already_exists", 409, "Something else exists under this id."

@@ -61,7 +61,8 @@ TOPICS: Final = tuple(
             {**_KEEP_FOR_EVER, "max.message.bytes": str(1 * MIB)},
         ),
         (Topic.USAGE_CORRECTIONS, None, _KEEP_FOR_EVER),
-        (Topic.USAGE_FORWARDED, None, _KEEP_FOR_EVER),
+        # The largest record of usage-events, with the headers of its origin.
+        (Topic.USAGE_FORWARDED, None, {**_KEEP_FOR_EVER, "max.message.bytes": str(2 * MIB)}),
         (Topic.CATALOG, 1, _COMPACT),
         (Topic.ACCEPTED_USAGE, None, _COMPACT),
         (Topic.USAGE_TOTALS, None, _COMPACT),
@@ -70,7 +71,8 @@ TOPICS: Final = tuple(
             None,
             {**_keep_for(35 * DAY_MS), "max.message.bytes": str(3 * MIB)},
         ),
-        (Topic.CLOSED_PERIODS, None, _KEEP_FOR_EVER),
+        # 1,000 lines of meters of 255 characters, each named twice (line and price): 2 x 1,000 x (4 x 255 + 200) bytes.
+        (Topic.CLOSED_PERIODS, None, {**_KEEP_FOR_EVER, "max.message.bytes": str(4 * MIB)}),
         (Topic.AGGREGATOR_POSITIONS, None, _COMPACT),
         (Topic.USAGE_RATES, None, _keep_for(1 * DAY_MS)),
         (Topic.USAGE_REPLIES, REPLY_PARTITIONS, _keep_for(10 * MINUTE_MS)),

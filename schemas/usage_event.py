@@ -1,5 +1,6 @@
 """A usage event: one metered action of a subscriber, as callers send it and as Tally records it."""
 
+import re
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Annotated, Any, Final
@@ -160,12 +161,22 @@ def usage_event_id(partition: int, offset: int) -> str:
     return f"ue_{partition}_{offset}"
 
 
+_ID: Final = re.compile(r"ue_(0|[1-9][0-9]{0,9})_(0|[1-9][0-9]{0,18})").fullmatch
+
+
+def place_of_id(event_id: str) -> tuple[int, int] | None:
+    """Partition and offset in an event's id; None where it is no such id."""
+    match = _ID(event_id)
+    return None if match is None else (int(match[1]), int(match[2]))
+
+
 @dataclass(slots=True)
 class AcceptedUsageEvent:
-    """A usage event that was counted: the event, where it stands in the log, and the period it was counted in.
+    """A usage event that was counted: the event, where it first stood in the log, and the period it was counted in.
 
     `request_at` is the broker's append time in ms; `fingerprint` identifies the content (aggregator.rules.uniqueness);
-    `catalog_version` is the version of the subscription by which it was judged.
+    `catalog_version` is the version of the subscription by which it was judged. `voided_at` (ms) is set where it does
+    not count any more.
     """
 
     event: UsageEvent
@@ -177,6 +188,7 @@ class AcceptedUsageEvent:
     period: BillingPeriod
     fingerprint: bytes
     catalog_version: int
+    voided_at: int | None = None
 
     def to_json(self) -> bytes:
         """The value on `accepted-usage`: all out fields of contract section 1 and what a recount needs."""
@@ -186,13 +198,17 @@ class AcceptedUsageEvent:
         sent = "null" if event.occurred_at is None else f'"{occurred}"'
         invoice = "null" if event.invoice_id is None else quote(event.invoice_id)
         event_id = "null" if event.event_id is None else quote(event.event_id)
+        if self.voided_at is None:
+            status, updated = "RECORDED", requested
+        else:
+            status, updated = "VOIDED", timestamp_text(self.voided_at)
         return (
             f'{{"id":"ue_{self.partition}_{self.offset}","serviceId":{quote(event.service_id)}'
             f',"subscriptionId":{quote(event.subscription_id)},"userId":{quote(event.user_id)}'
             f',"eventKey":{quote(event.event_key)},"eventId":{event_id},"meter":{quote(self.meter)}'
             f',"quantity":"{decimal_text(event.quantity)}","occurredAt":"{occurred}","invoiceId":{invoice}'
-            f',"billingPeriod":{self.period.json},"status":"RECORDED","createdAt":"{requested}"'
-            f',"updatedAt":"{requested}","partition":{self.partition},"offset":{self.offset}'
+            f',"billingPeriod":{self.period.json},"status":"{status}","createdAt":"{requested}"'
+            f',"updatedAt":"{updated}","partition":{self.partition},"offset":{self.offset}'
             f',"fingerprint":"{self.fingerprint.hex()}","catalogVersion":{self.catalog_version}'
             f',"sentOccurredAt":{sent}}}'
         ).encode()

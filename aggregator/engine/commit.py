@@ -1,19 +1,20 @@
 """The one place where the work of a partition becomes true."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.record.util import calc_crc32c
 
 from aggregator.engine import metrics
 from aggregator.engine.closing import Agenda, Round
 from aggregator.engine.tables import Changes, Meta, Tables
-from aggregator.engine.transaction import Headers, Records, Transaction
-from aggregator.rules.deciding import Decisions, Rejected
-from schemas.position import LastRecord, Ledger, Position
-from schemas.timestamps import timestamp_text
+from aggregator.engine.transaction import Records, Transaction
+from aggregator.rules.arriving import Arrival
+from aggregator.rules.verdicts import Decisions
+from schemas.forwarding import Headers, Origin
+from schemas.position import LastRecord, Position
+from schemas.rejection import Rejection
 from schemas.topics import Topic
 from schemas.totals import PERIOD_METER, total_key
 
@@ -38,6 +39,16 @@ class BrokerTime:
         return self.at == 0 or at <= self.at + int((now - self.heard_at) * SECOND_MS)
 
 
+@dataclass(slots=True, frozen=True)
+class Batch:
+    """A batch of a source up to `next_offset`, its last record, and what was decided of it."""
+
+    source: Topic
+    next_offset: int
+    last: LastRecord
+    decisions: Decisions
+
+
 class Commits:
     """Writes what was decided: first to the log, then to the tables."""
 
@@ -58,28 +69,35 @@ class Commits:
         self._timeout_seconds = timeout_seconds
         self.broker_time = BrokerTime()
 
-    async def batch(self, position: Position, last: Any, next_offset: int, decisions: Decisions) -> None:
-        """A batch of `usage-events` up to `next_offset`, of which `last` was the last record."""
-        transaction, changes = self._transaction(), Changes()
+    async def batch(self, position: Position, batch: Batch) -> None:
+        """What was decided of a batch of a source."""
+        transaction, changes, decisions = self._transaction(), Changes(), batch.decisions
         if decisions.accepted:
             append = transaction.records(Topic.ACCEPTED_USAGE).append
             for accepted, key, place in decisions.accepted:
                 append(key, accepted.to_json(), [(PLACE_HEADER, place)])
             changes.put_places(decisions.accepted)
             self._put_totals(transaction, changes, decisions)
-        for rejected in decisions.rejected:
-            record: Any = rejected.record
-            headers = _rejection_headers(rejected, self._partition)
-            transaction.records(Topic.REJECTED_USAGE).append(record.key, record.value, headers)
+        for record, rejection in decisions.rejected:
+            raw: Any = record
+            headers = _rejection_headers(batch.source, raw, rejection, self._partition)
+            transaction.records(Topic.REJECTED_USAGE).append(raw.key, raw.value, headers)
+        for record, home in decisions.forwarded:
+            raw = record
+            origin = Origin(record.partition, record.offset, record.timestamp)
+            transaction.records(Topic.USAGE_FORWARDED, home).append(
+                raw.key, raw.value, [*raw.headers, *origin.headers()]
+            )
         for key_, account in decisions.waiting.items():
             if (due := self._agenda.entry(account, *decisions.periods[key_])) is not None:
                 changes.put_due(due)
-        ledger = position.ledger.plus(
-            accepted=len(decisions.accepted),
-            duplicate=decisions.duplicates,
-            rejected=len(decisions.rejected) - decisions.duplicates,
+        after = replace(
+            position,
+            positions={**position.positions, batch.source.value: batch.next_offset},
+            ledger=position.ledger.plus(batch.source, decisions.counts()),
+            last={**position.last, batch.source.value: batch.last},
         )
-        await self._commit(transaction, changes, position, next_offset, ledger, last_record(last))
+        await self._commit(transaction, changes, position, after)
 
     async def closings(self, position: Position, round_: Round) -> None:
         """The periods of a round: their records for the closer, their states, and the agenda after them."""
@@ -106,13 +124,13 @@ class Commits:
         for due in round_.put:
             changes.put_due(due)
         if round_.closed:
-            await self._commit_in_place(transaction, changes, position)
+            await self._commit(transaction, changes, position, position)
         else:
             self._tables.write(changes, self._tables.meta)
 
     async def heartbeat(self, position: Position) -> None:
         """Only the position again, to learn the broker's time."""
-        await self._commit_in_place(self._transaction(), Changes(), position)
+        await self._commit(self._transaction(), Changes(), position, position)
 
     @staticmethod
     def _put_totals(transaction: Transaction, changes: Changes, decisions: Decisions) -> None:
@@ -129,19 +147,7 @@ class Commits:
     def _transaction(self) -> Transaction:
         return Transaction(self._producer, self._names, self._partition)
 
-    async def _commit_in_place(self, transaction: Transaction, changes: Changes, position: Position) -> None:
-        next_offset = position.positions[Topic.USAGE_EVENTS]
-        await self._commit(transaction, changes, position, next_offset, position.ledger, position.last)
-
-    async def _commit(
-        self,
-        transaction: Transaction,
-        changes: Changes,
-        before: Position,
-        next_offset: int,
-        ledger: Ledger,
-        last: LastRecord | None,
-    ) -> None:
+    async def _commit(self, transaction: Transaction, changes: Changes, before: Position, after: Position) -> None:
         """In this order, and in no other:
 
         1. the transaction commits: verdicts, sums, position and ledger, all or nothing. Killed before the broker has
@@ -149,13 +155,7 @@ class Commits:
         2. RocksDB takes the same changes, with the position, in one atomic write. Killed before or inside it, the
            restore reads the changes from the changelogs and finds the batch done in the position record.
         """
-        position = Position(
-            positions={**before.positions, Topic.USAGE_EVENTS.value: next_offset},
-            partitions=before.partitions,
-            prev=before.positions,
-            ledger=ledger,
-            last=last,
-        )
+        position = replace(after, prev=before.positions)
         begun = time.monotonic()
         committed = await transaction.commit(str(self._partition).encode(), position.to_json(), self._timeout_seconds)
         now = time.monotonic()
@@ -166,28 +166,21 @@ class Commits:
         metrics.TRANSACTION_SECONDS.observe(now - begun)
 
 
-def last_record(record: Any) -> LastRecord:
-    """What the state remembers of the last record it applied, to recognise the log by."""
-    crc = calc_crc32c((record.key or b"") + (record.value or b""))
-    return LastRecord(Topic.USAGE_EVENTS.value, record.offset, record.timestamp, crc)
-
-
 def _put_total(totals: Records, changes: Changes, key: bytes, value: bytes) -> None:
     totals.append(key, value, [])
     changes.put_total(key, value)
 
 
-def _rejection_headers(rejected: Rejected, partition: int) -> Headers:
-    """The record's own headers as received, and why and where it was refused."""
-    record: Any = rejected.record
-    rejection = rejected.rejection
+def _rejection_headers(source: Topic, record: Any, rejection: Rejection, partition: int) -> Headers:
+    """The record's own headers as received, and why and where it was refused: a forwarded event where it first arrived,
+    under which place its sender knows it."""
+    if isinstance(record, Arrival):
+        source, partition = Topic.USAGE_EVENTS, record.partition
     return [
         *record.headers,
         ("reject-code", rejection.reason.value.encode()),
         ("reject-field", (rejection.field or "").encode()),
         ("reject-error", rejection.error.encode()),
-        ("origin-topic", Topic.USAGE_EVENTS.value.encode()),
-        ("origin-partition", b"%d" % partition),
-        ("origin-offset", b"%d" % record.offset),
-        ("origin-time", timestamp_text(record.timestamp).encode()),
+        ("origin-topic", source.value.encode()),
+        *Origin(partition, record.offset, record.timestamp).headers(),
     ]

@@ -1,15 +1,23 @@
 """What a worker tells Prometheus. Labels are partitions and the closed set of reasons, so the series are bounded."""
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram
 
-from aggregator.rules.deciding import Decisions
+from aggregator.rules.verdicts import Rejected
+from schemas.position import Counts
+from schemas.topics import Topic
 
 ACCEPTED = Counter("tally_accepted_events", "Usage events counted.", ["partition"])
 DUPLICATE = Counter("tally_duplicate_events", "Usage events refused because their key was used before.", ["partition"])
-REJECTED = Counter("tally_rejected_events", "Usage events refused for another reason.", ["partition", "reason"])
+REJECTED = Counter(
+    "tally_rejected_events", "Usage events and corrections refused, duplicates too.", ["partition", "reason"]
+)
+FORWARDED = Counter("tally_forwarded_events", "Usage events sent on to their own partition.", ["partition"])
+VOIDED = Counter("tally_voided_events", "Usage events taken back.", ["partition"])
 RESTORED = Counter("tally_restored_records", "Changelog records read to bring the state up.", ["partition"])
 CLOSED = Counter("tally_closed_periods", "Billing periods closed, adjustments among them.", ["partition"])
-LEDGER = Gauge("tally_ledger_records", "The ledger: records of usage-events by verdict.", ["partition", "verdict"])
+LEDGER = Gauge("tally_ledger_records", "The ledger: records of all sources by verdict.", ["partition", "verdict"])
 LAG = Gauge("tally_lag_records", "Records of usage-events that are not decided yet.", ["partition"])
 POSITION = Gauge("tally_position_offset", "The next offset of usage-events to decide.", ["partition"])
 BATCH_RECORDS = Histogram(
@@ -18,13 +26,17 @@ BATCH_RECORDS = Histogram(
 TRANSACTION_SECONDS = Histogram("tally_transaction_seconds", "From the begin of a transaction to its commit.")
 
 
-def batch(partition: int, records: int, decisions: Decisions) -> None:
+def batch(partition: int, source: Topic, counts: Counts, rejected: Iterable[Rejected]) -> None:
     """Count the verdicts of a committed batch."""
-    BATCH_RECORDS.observe(records)
-    ACCEPTED.labels(partition).inc(len(decisions.accepted))
-    DUPLICATE.labels(partition).inc(decisions.duplicates)
-    for rejected in decisions.rejected:
-        REJECTED.labels(partition, rejected.rejection.reason.value).inc()
+    BATCH_RECORDS.observe(sum(counts))
+    if source is Topic.USAGE_CORRECTIONS:
+        VOIDED.labels(partition).inc(counts.accepted)
+    else:
+        ACCEPTED.labels(partition).inc(counts.accepted)
+        DUPLICATE.labels(partition).inc(counts.duplicate)
+        FORWARDED.labels(partition).inc(counts.forwarded)
+    for _, rejection in rejected:
+        REJECTED.labels(partition, rejection.reason.value).inc()
 
 
 def ledger(partition: int, counts: dict[str, int]) -> None:

@@ -8,30 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from aggregator.engine import metrics
 from aggregator.engine.catalog import CatalogFollower
 from aggregator.engine.changelog import Restore
 from aggregator.engine.closing import Agenda
-from aggregator.engine.commit import Commits, last_record
-from aggregator.engine.halt import Halt, HaltReason
+from aggregator.engine.commit import Batch, Commits
+from aggregator.engine.halt import Halt
+from aggregator.engine.originals import EventPlace, Originals
+from aggregator.engine.sources import Ends, Sources, last_record
 from aggregator.engine.tables import Changes, Memory, Meta, Tables
 from aggregator.engine.transaction import BATCH_BYTES_MAX
+from aggregator.rules.arriving import decide_arrivals
 from aggregator.rules.bisecting import bisected
-from aggregator.rules.deciding import Decisions, Record, decide
+from aggregator.rules.deciding import decide
+from aggregator.rules.verdicts import Decisions, Record
+from aggregator.rules.voiding import decide_voids, voids_of
 from aggregator.settings import AggregatorSettings
-from schemas.position import LastRecord, Position, first_position
+from schemas.position import SOURCES, Position, Positions, first_position
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
 
-LOG_APPEND_TIME = 1
-REPLY_TO = "reply-to"
+EVENT_SOURCES = (Topic.USAGE_EVENTS, Topic.USAGE_FORWARDED)
 SECOND_MS = 1_000
 TICK_SECONDS = 1.0
 """How often the agenda is looked at."""
-RECOGNISE_SECONDS_MAX = 30
 
 
 @dataclass(slots=True, frozen=True)
@@ -41,6 +44,7 @@ class Shared:
     settings: AggregatorSettings
     consumer: AIOKafkaConsumer
     catalog: CatalogFollower
+    originals: Originals
     memory: Memory
     names: dict[Topic, str]
     partitions: int
@@ -53,7 +57,8 @@ class Partition:
         self.number = number
         self._shared = shared
         self._settings = shared.settings
-        self._tp = TopicPartition(shared.names[Topic.USAGE_EVENTS], number)
+        self._sources = Sources(number, shared.consumer, shared.names)
+        self._sources.pause()
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
@@ -62,10 +67,9 @@ class Partition:
         self._tables: Tables | None = None
 
     @property
-    def next_offset(self) -> int | None:
-        """The next offset of `usage-events` to decide; None until the partition is open."""
-        position = None if self._tables is None else self._tables.meta.position
-        return None if position is None else position.positions[Topic.USAGE_EVENTS]
+    def positions(self) -> Positions | None:
+        """The next offset of each source to decide; None until the partition is open."""
+        return None if self._tables is None else self._position(self._tables).positions
 
     async def run(self) -> None:
         """Open, then work until stop(). Raises Halt where the process must exit; it then exits as it stands."""
@@ -77,12 +81,16 @@ class Partition:
         await self._release()
 
     async def _work(self, tables: Tables, agenda: Agenda, commits: Commits) -> None:
+        settings = self._settings
         while not self._stopping:
-            records = await self._read(tables)
+            read = await self._sources.read_lingering(
+                settings.poll_milliseconds,
+                settings.batch_records_max,
+                settings.linger_below_records,
+                settings.linger_milliseconds,
+            )
             self._idle.clear()
-            if records:
-                next_offset = await self._shared.consumer.position(self._tp)
-                await self._process(tables, commits, records, next_offset)
+            await self._process(tables, commits, read)
             await self._tend(tables, agenda, commits)
             self._idle.set()
 
@@ -112,7 +120,7 @@ class Partition:
         self._tables = tables
         restored = await Restore(tables, shared.names, self.number, settings.kafka).run()
         position = self._position(tables)
-        await self._read_on(position)
+        await self._sources.read_on(position)
         agenda = Agenda(tables, shared.catalog.store, self.number, shared.partitions, settings.grace_seconds)
         commits = Commits(
             self._producer, shared.names, self.number, tables, agenda, settings.transaction_timeout_seconds
@@ -138,72 +146,51 @@ class Partition:
     def _position(self, tables: Tables) -> Position:
         return tables.meta.position or first_position(self._shared.partitions)
 
-    async def _read_on(self, position: Position) -> None:
-        """Continue from the position in the state, once the log proves to be the one the state was built from."""
-        consumer = self._shared.consumer
-        if position.partitions != self._shared.partitions:
-            what = f"usage-events had {position.partitions} partitions and has {self._shared.partitions}"
-            raise Halt(HaltReason.PARTITIONS_CHANGED, what)
-        begin = (await consumer.beginning_offsets([self._tp]))[self._tp]
-        end = (await consumer.end_offsets([self._tp]))[self._tp]
-        offset = position.positions[Topic.USAGE_EVENTS]
-        if end < offset:
-            what = f"Partition {self.number} of usage-events ends at {end}, and {offset} was read"
-            raise Halt(HaltReason.SOURCE_REPLACED, what)
-        if begin > offset:
-            what = f"Partition {self.number} of usage-events begins at {begin}, and only {offset} was read"
-            raise Halt(HaltReason.SOURCE_TRUNCATED, what)
-        consumer.resume(self._tp)
-        if position.last is not None and position.last.offset >= begin:
-            await self._recognise(position.last)
-        consumer.seek(self._tp, offset)
-
-    async def _recognise(self, last: LastRecord) -> None:
-        self._shared.consumer.seek(self._tp, last.offset)
-        deadline = time.monotonic() + RECOGNISE_SECONDS_MAX
-        records: Sequence[Any] = ()
-        while not records and time.monotonic() < deadline:
-            records = await self._getmany(200, 1)
-        if not records or last_record(records[0]) != last:
-            what = f"The last record read of partition {self.number} was {last}, and the log holds another"
-            raise Halt(HaltReason.SOURCE_REPLACED, what)
-
     # Working
 
-    async def _read(self, tables: Tables) -> Sequence[Any]:
-        """The next records. A small batch waits for company, unless somebody waits for its verdicts."""
-        settings = self._settings
-        records = await self._getmany(settings.poll_milliseconds, settings.batch_records_max)
-        if 0 < len(records) < settings.linger_below_records and not _wants_reply(records):
-            await asyncio.sleep(settings.linger_milliseconds / SECOND_MS)
-            records = [*records, *await self._getmany(0, settings.batch_records_max - len(records))]
-        if records and {records[0].timestamp_type, records[-1].timestamp_type} != {LOG_APPEND_TIME}:
-            raise Halt(HaltReason.NOT_APPEND_TIME, f"The topic {self._tp.topic} holds the producers' times")
-        end = self._shared.consumer.highwater(self._tp)
-        metrics.lag(self.number, end, self._position(tables).positions[Topic.USAGE_EVENTS])
-        return records
+    async def _process(self, tables: Tables, commits: Commits, read: dict[Topic, list[Any]]) -> None:
+        """Decide what was read and commit it, a batch of each source."""
+        for topic in SOURCES:
+            if topic not in read:
+                continue
+            originals: dict[EventPlace, Any] = {}
+            if topic is Topic.USAGE_CORRECTIONS:  # an event must be decided before its void is
+                await self._count_up_to(await self._sources.ends(EVENT_SOURCES), tables, commits)
+                originals = await self._shared.originals.fetch(voids_of(read[topic], tables))
+            if self._stopping:
+                return
+            await self._shared.catalog.barrier()
+            await self._batch(topic, read[topic], originals, tables, commits)
+        if read:
+            metrics.ledger(self.number, self._position(tables).ledger.wire())
 
-    async def _getmany(self, timeout_ms: int, records_max: int) -> Sequence[Any]:
-        fetched = await self._shared.consumer.getmany(self._tp, timeout_ms=timeout_ms, max_records=records_max)
-        records: Sequence[Any] = fetched.get(self._tp, ())
-        return records
-
-    async def _process(self, tables: Tables, commits: Commits, records: Sequence[Any], next_offset: int) -> None:
-        """Decide a batch and commit it."""
-        await self._shared.catalog.barrier()
-        catalog = self._shared.catalog.store
+    async def _batch(
+        self,
+        topic: Topic,
+        records: Sequence[Any],
+        originals: dict[EventPlace, Any],
+        tables: Tables,
+        commits: Commits,
+    ) -> None:
+        next_offset = await self._sources.next_offset(topic)
+        catalog, partitions = self._shared.catalog.store, self._shared.partitions
 
         def decide_part(part: Sequence[Record]) -> Decisions:
-            return decide(part, self.number, self._shared.partitions, tables, catalog)
+            if topic is Topic.USAGE_CORRECTIONS:
+                return decide_voids(part, originals, tables, catalog)
+            if topic is Topic.USAGE_FORWARDED:
+                return decide_arrivals(part, self.number, partitions, tables, catalog)
+            return decide(part, self.number, partitions, tables, catalog)
 
         for part in bisected(records, decide_part, fatal=(Halt, MemoryError)):
             last: Any = part.records[-1]
             if part.failure is not None:
-                log.error("partition %d offset %d was refused", self.number, last.offset, exc_info=part.failure)
+                what = "partition %d offset %d of %s was refused"
+                log.error(what, self.number, last.offset, topic, exc_info=part.failure)
             part_end = next_offset if last is records[-1] else last.offset + 1
-            await commits.batch(self._position(tables), last, part_end, part.decisions)
-            metrics.batch(self.number, len(part.records), part.decisions)
-        metrics.ledger(self.number, self._position(tables).ledger.wire())
+            batch = Batch(topic, part_end, last_record(last), part.decisions)
+            await commits.batch(self._position(tables), batch)
+            metrics.batch(self.number, topic, part.decisions.counts(), part.decisions.rejected)
 
     # Closing
 
@@ -232,18 +219,17 @@ class Partition:
             tables.write(changes, Meta(meta.position, meta.changelog_offsets, enrolled_to))
 
     async def _close_due(self, tables: Tables, agenda: Agenda, commits: Commits) -> None:
-        """Close what was due at T, the broker's time, once all that the source held after T was known is counted."""
+        """Close what was due at T, the broker's time, once all that the sources held after T was known is counted."""
         at = commits.broker_time.at
-        consumer = self._shared.consumer
-        cut = (await consumer.end_offsets([self._tp]))[self._tp]
-        while not self._stopping and await consumer.position(self._tp) < cut:
-            if records := await self._getmany(self._settings.poll_milliseconds, self._settings.batch_records_max):
-                await self._process(tables, commits, records, await consumer.position(self._tp))
+        await self._count_up_to(await self._sources.ends(), tables, commits)
         await self._shared.catalog.barrier()
         while not self._stopping and (round_ := agenda.round(at)).settled:
             await commits.closings(self._position(tables), round_)
             metrics.CLOSED.labels(self.number).inc(len(round_.closed))
 
-
-def _wants_reply(records: Sequence[Any]) -> bool:
-    return any(name == REPLY_TO for record in records for name, _ in record.headers)
+    async def _count_up_to(self, ends: Ends, tables: Tables, commits: Commits) -> None:
+        """Decide all that stands before these ends, however much it is."""
+        settings = self._settings
+        while not self._stopping and not await self._sources.has_read(ends):
+            read = await self._sources.read(settings.poll_milliseconds, settings.batch_records_max, ends)
+            await self._process(tables, commits, read)

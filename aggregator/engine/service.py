@@ -3,21 +3,24 @@
 import asyncio
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from mode import Service
 
 from aggregator.engine.catalog import CatalogFollower, CatalogStore
 from aggregator.engine.halt import Halt, HaltReason
+from aggregator.engine.originals import Originals
 from aggregator.engine.partition import Partition, Shared
 from aggregator.engine.tables import Memory
 from aggregator.settings import AggregatorSettings
 from aggregator.stream.consumer import stop_consumer
+from schemas.position import SOURCES
 from schemas.topics import TOPICS, Topic
 
 log = logging.getLogger(__name__)
@@ -61,18 +64,20 @@ class Engine(Service):
             heartbeat_interval_ms=settings.session_timeout_seconds * SECOND_MS // 6,
             request_timeout_ms=timeout_ms,
             rebalance_timeout_ms=2 * timeout_ms,  # a batch in flight ends within its own timeout
-            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+            partition_assignment_strategy=(RangePartitionAssignor,),  # gives a partition of all sources to one owner
             metadata_max_age_ms=30_000,
         )
-        self._shared = Shared(settings, consumer, catalog, memory, names, partitions)
+        originals = Originals(settings.kafka, names[Topic.USAGE_EVENTS])
+        self._shared = Shared(settings, consumer, catalog, originals, memory, names, partitions)
         await consumer.start()
-        consumer.subscribe([names[Topic.USAGE_EVENTS]], listener=_Listener(self))
+        consumer.subscribe([names[topic] for topic in SOURCES], listener=_Listener(self))
 
     async def on_stop(self) -> None:
         """Give everything up in good order: batches in flight are finished."""
         if hasattr(self, "_shared"):
             await self.release(set(self._owned))
             await stop_consumer(self._shared.consumer)
+            await self._shared.originals.stop()
             await self._shared.catalog.stop()
             self._store.close()
 
@@ -81,7 +86,6 @@ class Engine(Service):
         if self.should_stop:
             return
         partition = Partition(number, self._shared)
-        self._shared.consumer.pause(TopicPartition(self._shared.names[Topic.USAGE_EVENTS], number))
         task = asyncio.create_task(partition.run(), name=f"partition-{number}")
         task.add_done_callback(_exit_if_failed)
         self._owned[number] = (partition, task)
@@ -94,13 +98,13 @@ class Engine(Service):
     @Service.task
     async def _commit_offsets(self) -> None:
         """For dashboards of lag only: a worker reads on from the position in its state."""
-        topic = self._shared.names[Topic.USAGE_EVENTS]
+        names = self._shared.names
         while not self.should_stop:
             await self.sleep(COMMIT_SECONDS)
             offsets = {
-                TopicPartition(topic, number): partition.next_offset
+                TopicPartition(names[Topic(topic)], number): offset
                 for number, (partition, _) in self._owned.items()
-                if partition.next_offset is not None
+                for topic, offset in (partition.positions or {}).items()
             }
             try:
                 if offsets:
@@ -117,8 +121,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
         await self._engine.release({tp.partition for tp in revoked})
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        for tp in assigned:
-            self._engine.own(tp.partition)
+        counts = Counter(tp.partition for tp in assigned)
+        for number, sources in counts.items():
+            if sources == len(SOURCES):  # else the group's leader did not know of all topics yet, and assigns anew
+                self._engine.own(number)
 
 
 def _exit_if_failed(task: asyncio.Task[None]) -> None:

@@ -22,7 +22,7 @@ from typing import Any, Self, cast
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch, WriteBufferManager
 
 from aggregator.engine.halt import Halt, HaltReason
-from aggregator.rules.deciding import Accepted, PeriodKey, TotalKey
+from aggregator.rules.verdicts import Accepted, PeriodKey, TotalKey
 from schemas.billing_period import BillingPeriod
 from schemas.position import Position
 from schemas.timestamps import timestamp_of_own, timestamp_text

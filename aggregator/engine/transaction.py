@@ -8,18 +8,17 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from aggregator.engine.halt import Halt, HaltReason
+from schemas.forwarding import Headers
 from schemas.topics import Topic
 
 BATCH_BYTES_MAX = 1 << 20
 """A record that is larger travels in a batch of its own; the topic's max.message.bytes is what bounds it."""
 
-Headers = list[tuple[str, bytes]]
-
 
 @dataclass(slots=True, frozen=True)
 class Committed:
-    """What the broker said of a committed transaction: the offset after the last record by topic, and the append time
-    in ms of the position record."""
+    """What the broker said of a committed transaction: in its own partition the offset after the last record by topic,
+    and the append time in ms of the position record."""
 
     next_offsets: dict[Topic, int]
     appended_at: int
@@ -47,19 +46,21 @@ class Records:
 
 
 class Transaction:
-    """Records for one partition of several topics. The position record goes last, with `commit`."""
+    """Records for several topics, all for one partition unless it is said otherwise. The position record goes last,
+    with `commit`."""
 
     def __init__(self, producer: AIOKafkaProducer, names: dict[Topic, str], partition: int) -> None:
         self._producer = producer
         self._names = names
         self._partition = partition
-        self._records: dict[Topic, Records] = {}
+        self._records: dict[tuple[Topic, int], Records] = {}
 
-    def records(self, topic: Topic) -> Records:
+    def records(self, topic: Topic, partition: int | None = None) -> Records:
         """The records of a topic, to add to."""
-        if topic not in self._records:
-            self._records[topic] = Records(self._producer)
-        return self._records[topic]
+        place = topic, self._partition if partition is None else partition
+        if place not in self._records:
+            self._records[place] = Records(self._producer)
+        return self._records[place]
 
     async def commit(self, key: bytes, position: bytes, timeout_seconds: float) -> Committed:
         """Write everything with the position record as one transaction.
@@ -77,14 +78,18 @@ class Transaction:
 
     async def _commit(self) -> Committed:
         await self._producer.begin_transaction()
-        last: dict[Topic, tuple[asyncio.Future[Any], int]] = {}
-        for topic, records in self._records.items():
+        last: dict[tuple[Topic, int], tuple[asyncio.Future[Any], int]] = {}
+        for (topic, partition), records in self._records.items():
             for batch in records.batches:
                 batch.close()
                 count = batch.record_count()
-                future = await self._producer.send_batch(batch, self._names[topic], partition=self._partition)
-                last[topic] = (future, count)
+                future = await self._producer.send_batch(batch, self._names[topic], partition=partition)
+                last[topic, partition] = (future, count)
         await self._producer.commit_transaction()
-        next_offsets = {topic: (await future).offset + count for topic, (future, count) in last.items()}
-        appended_at = (await last[Topic.AGGREGATOR_POSITIONS][0]).timestamp
+        next_offsets = {
+            topic: (await future).offset + count
+            for (topic, partition), (future, count) in last.items()
+            if partition == self._partition
+        }
+        appended_at = (await last[Topic.AGGREGATOR_POSITIONS, self._partition][0]).timestamp
         return Committed(next_offsets, appended_at)

@@ -7,7 +7,7 @@ caller has committed the first: each part sees the tables as the parts before it
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from aggregator.rules.deciding import Decisions, Record, Rejected
+from aggregator.rules.verdicts import Decisions, Record, Rejected
 from schemas.rejection import Reason, Rejection
 
 

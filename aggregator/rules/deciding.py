@@ -6,11 +6,10 @@ values returns the same.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
 from aggregator.rules.account import Account, Catalog
 from aggregator.rules.uniqueness import Place, fingerprint, packed_place, unique_key
+from aggregator.rules.verdicts import Accepted, Decisions, Forwarded, Record, Rejected, Tables
 from schemas.billing_period import BillingPeriod
 from schemas.invoice import LINKABLE_STATUSES
 from schemas.rejection import FieldError, Reason, Rejection
@@ -18,71 +17,11 @@ from schemas.service import EventKeyScope
 from schemas.subscription import SubscriptionStatus
 from schemas.timestamps import SECOND_MS
 from schemas.topics import partition_of
-from schemas.totals import MeterTotal, PeriodState
 from schemas.usage_event import AcceptedUsageEvent, UsageEvent, meter_of, parse_usage_event
 
 FUTURE_MS_MAX = 5 * 60 * SECOND_MS
 
 _EVENT_ID_REQUIRED = FieldError("eventId", Reason.FIELD_REQUIRED, "is required by this service's eventKeyScope EVENT")
-
-PeriodKey = tuple[str, int]
-"""Subscription and start of a billing period in ms."""
-
-TotalKey = tuple[str, int, str]
-"""Subscription, start of a billing period in ms, meter."""
-
-
-class Record(Protocol):
-    """A record of `usage-events`; `timestamp` is the broker's append time in ms: the time of the request."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def value(self) -> bytes | None: ...
-
-
-class Tables(Protocol):
-    """What a partition knows of the past. Returned objects are the caller's to change."""
-
-    def places(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
-        """The packed Place of each unique key that was used, else None."""
-
-    def period(self, subscription_id: str, period: BillingPeriod) -> PeriodState | None:
-        """The state of a billing period, None where it has none yet."""
-
-    def total(self, subscription_id: str, period: BillingPeriod, meter: str) -> MeterTotal | None:
-        """The total of a meter, None where it has none yet."""
-
-
-class Accepted(NamedTuple):
-    """An event that counts, the key it takes, and its packed Place."""
-
-    event: AcceptedUsageEvent
-    key: bytes
-    place: bytes
-
-
-class Rejected(NamedTuple):
-    """A record that does not count, and why."""
-
-    record: Record
-    rejection: Rejection
-
-
-@dataclass(slots=True)
-class Decisions:
-    """The verdicts of a batch and what they change. A duplicate is among the rejected, and counted beside them."""
-
-    accepted: list[Accepted] = field(default_factory=list)
-    rejected: list[Rejected] = field(default_factory=list)
-    duplicates: int = 0
-    totals: dict[TotalKey, MeterTotal] = field(default_factory=dict)
-    periods: dict[PeriodKey, tuple[BillingPeriod, PeriodState]] = field(default_factory=dict)
-    waiting: dict[PeriodKey, Account] = field(default_factory=dict)
-    """The periods that had no usage to charge before this batch and have now: they want closing."""
-
 
 _Candidate = tuple[Record, UsageEvent, Account, int, BillingPeriod, bytes, bytes]
 """A well-formed event of a known account, of which uniqueness and state are not judged yet: its record, the event, the
@@ -97,6 +36,8 @@ def decide(records: Sequence[Record], partition: int, partitions: int, tables: T
         examined = _examine(record, partition, partitions, catalog)
         if type(examined) is Rejection:
             decisions.rejected.append(Rejected(record, examined))
+        elif type(examined) is Forwarded:
+            decisions.forwarded.append(examined)
         else:
             candidates.append(examined)  # type: ignore[arg-type]  # mypy can't narrow by type() is
     _judge(candidates, partition, tables, catalog, decisions)
@@ -104,15 +45,16 @@ def decide(records: Sequence[Record], partition: int, partitions: int, tables: T
     return decisions
 
 
-def _examine(record: Record, partition: int, partitions: int, catalog: Catalog) -> _Candidate | Rejection:
-    """Shape, existence and ownership: all that does not depend on what was accepted before."""
+def _examine(record: Record, partition: int, partitions: int, catalog: Catalog) -> _Candidate | Rejection | Forwarded:
+    """Shape, place, existence and ownership: all that does not depend on what was accepted before."""
     event = parse_usage_event(record.value)
     if type(event) is not UsageEvent:
         assert type(event) is Rejection
         return event
     subscription_id = event.subscription_id
-    if partition_of(subscription_id, partitions) != partition:
-        return Rejection.of(Reason.WRONG_PARTITION, "subscriptionId")
+    home = partition_of(subscription_id, partitions)
+    if home != partition:
+        return Forwarded(record, home)
     account = catalog.account(subscription_id)
     if account is None or event.invoice_id is not None or not account.is_of(event.service_id, event.user_id):
         refusal = _refusal_by_reference(event, account, catalog)
@@ -205,7 +147,7 @@ def _accept(candidate: _Candidate, partition: int, tables: Tables, decisions: De
     meter = meter_of(event.event_key)
     accepted = AcceptedUsageEvent(
         event,
-        partition,
+        record.partition,
         record.offset,
         record.timestamp,
         occurred_at,
@@ -214,33 +156,10 @@ def _accept(candidate: _Candidate, partition: int, tables: Tables, decisions: De
         content,
         account.subscription.version,
     )
-    place = packed_place(partition, record.offset, content)
+    place = packed_place(record.partition, record.offset, content)
     decisions.accepted.append(Accepted(accepted, key, place))
-    _accumulate(accepted, account, tables, decisions)
+    state = decisions.accumulate(accepted, account, tables, record.timestamp, 1)
+    if record.partition == partition:  # the range is of this partition's log, which a forwarded event is not in
+        state.first_offset = record.offset if state.first_offset is None else state.first_offset
+        state.last_offset = record.offset
     return place
-
-
-def _accumulate(accepted: AcceptedUsageEvent, account: Account, tables: Tables, decisions: Decisions) -> None:
-    subscription_id, period, meter = accepted.event.subscription_id, accepted.period, accepted.meter
-    total = decisions.totals.get((subscription_id, period.start, meter))
-    if total is None:
-        total = tables.total(subscription_id, period, meter) or MeterTotal(period.end)
-        decisions.totals[subscription_id, period.start, meter] = total
-    total.quantity += accepted.event.quantity
-    total.event_count += 1
-
-    key = (subscription_id, period.start)
-    entry = decisions.periods.get(key)
-    if entry is None:
-        entry = decisions.periods[key] = (
-            period,
-            tables.period(subscription_id, period) or PeriodState(period.end),
-        )
-    state = entry[1]
-    if state.first_at is None:
-        state.first_at = accepted.request_at
-        decisions.waiting[key] = account
-    if state.first_offset is None:
-        state.first_offset = accepted.offset
-    state.last_at = accepted.request_at
-    state.last_offset = accepted.offset

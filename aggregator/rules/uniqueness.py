@@ -13,19 +13,28 @@ from schemas.service import EventKeyScope
 from schemas.usage_event import UsageEvent
 
 _PLACE = struct.Struct(">IQ16s")
+_VOIDED = 1 << 31
+"""The highest bit of the partition's number, which no partition needs."""
 
 
 class Place(NamedTuple):
-    """Where an accepted event stands in the log, and its fingerprint: all that is kept of it to decide by."""
+    """Where an accepted event stands in the log, its fingerprint, and whether it was voided: all that is kept of it to
+    decide by."""
 
     partition: int
     offset: int
     fingerprint: bytes
+    is_voided: bool = False
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Place":
-        """The inverse of packed_place()."""
-        return cls(*_PLACE.unpack(packed))
+        """The inverse of packed_place() and of voided()."""
+        partition, offset, content = _PLACE.unpack(packed)
+        return cls(partition & ~_VOIDED, offset, content, bool(partition & _VOIDED))
+
+    def voided(self) -> bytes:
+        """The place, packed, of the same event once it is voided: its key stays taken."""
+        return _PLACE.pack(self.partition | _VOIDED, self.offset, self.fingerprint)
 
 
 def packed_place(partition: int, offset: int, fingerprint: bytes) -> bytes:

@@ -14,6 +14,8 @@ from aiokafka import AIOKafkaProducer
 
 from deploy.log import all_records, ledger_of
 from deploy.topics import ensure_topics
+from schemas.correction import Void
+from schemas.forwarding import Headers
 from schemas.settings import Settings
 from schemas.topics import Topic, partition_of
 
@@ -30,10 +32,22 @@ class Deployment:
 
     async def put(self, key: bytes | None, value: bytes | None, partition: int, **headers: bytes) -> int:
         """Put a record on `usage-events`; returns its offset."""
+        return await self.put_on(Topic.USAGE_EVENTS, key, value, partition, list(headers.items()))
+
+    async def put_on(
+        self, topic: Topic, key: bytes | None, value: bytes | None, partition: int, headers: Headers | None = None
+    ) -> int:
+        """Put a record on any topic; returns its offset."""
         batch = self.producer.create_batch()  # unlike send(), it takes a record with neither key nor value
-        assert batch.append(key=key, value=value, timestamp=None, headers=list(headers.items())) is not None
-        topic = self.settings.topic(Topic.USAGE_EVENTS)
-        return int((await (await self.producer.send_batch(batch, topic, partition=partition))).offset)
+        assert batch.append(key=key, value=value, timestamp=None, headers=headers or []) is not None
+        sent = await self.producer.send_batch(batch, self.settings.topic(topic), partition=partition)
+        return int((await sent).offset)
+
+    async def put_void(self, event_id: str, *unique_key: str) -> int:
+        """Put a void where it belongs; returns its offset."""
+        void = Void(event_id, unique_key, "a test")
+        partition = partition_of(void.subscription_id, self.settings.partitions)
+        return await self.put_on(Topic.USAGE_CORRECTIONS, void.subscription_id.encode(), void.to_json(), partition)
 
     async def put_event(self, **fields: Any) -> int:
         """Put a usage event where it belongs; returns its offset."""
@@ -80,12 +94,14 @@ class Deployment:
             await process.communicate()
         assert process.returncode == 0
 
-    async def decided(self, records: int) -> dict[str, int]:
-        """The ledger, once so many records are decided."""
+    async def decided(self, records: int, **others: int) -> dict[str, int]:
+        """The ledger, once so many records of `usage-events` are decided, and so many of what `others` names in it."""
         async with asyncio.timeout(DECIDED_SECONDS):
-            while (ledger := await ledger_of(self.settings))["received"] < records:  # noqa: ASYNC110
+            while True:
+                ledger = await ledger_of(self.settings)
+                if ledger["received"] >= records and all(ledger[name] >= count for name, count in others.items()):
+                    return dict(ledger)
                 await asyncio.sleep(0.05)
-        return dict(ledger)
 
     async def closed(self, records: int) -> list[dict[str, Any]]:
         """The closed periods, once there are so many records of them."""

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import pytest
 
 from aggregator.rules.bisecting import bisected
-from aggregator.rules.deciding import Decisions, Record
+from aggregator.rules.verdicts import Decisions, Record
 from schemas.rejection import Reason
 from tests.unit.world import LogRecord
 

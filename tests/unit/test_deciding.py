@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from aggregator.rules.deciding import Accepted, Decisions, decide
+from aggregator.rules.deciding import decide
+from aggregator.rules.verdicts import Accepted, Decisions
+from schemas.rejection import Reason
 from schemas.topics import partition_of
 from tests.unit.world import (
     ACCEPTED,
@@ -199,14 +201,23 @@ def test_verdicts_are_in_the_order_of_the_log(world: World) -> None:
 
 @pytest.mark.parametrize("subscription_id", ["sub", "bobs", "nobodys"])
 def test_an_event_counts_in_the_partition_of_its_subscription_alone(world: World, subscription_id: str) -> None:
-    """The partition comes before existence: only there is it known."""
+    """The partition comes before existence: only there is it known. In every other the event is sent on, to it."""
     record = LogRecord(0, NOON, usage(subscriptionId=subscription_id, serviceId="nobodys"))
-    codes = []
-    for partition in range(8):
-        [rejected] = decide([record], partition, 8, world.tables, world.catalog).rejected
-        codes.append(rejected.rejection.reason.value)
     home = partition_of(subscription_id, 8)
-    assert codes == ["service_not_found" if number == home else "wrong_partition" for number in range(8)]
+    for partition in range(8):
+        decisions = decide([record], partition, 8, world.tables, world.catalog)
+        if partition == home:
+            [rejected] = decisions.rejected
+            assert (rejected.rejection.reason, decisions.forwarded) == (Reason.SERVICE_NOT_FOUND, [])
+        else:
+            assert (decisions.rejected, decisions.forwarded) == ([], [(record, home)])
+
+
+def test_what_is_malformed_is_refused_where_it_arrives(world: World) -> None:
+    """It names no subscription that could be trusted."""
+    for partition in range(8):
+        decisions = decide([LogRecord(0, NOON, b"{}")], partition, 8, world.tables, world.catalog)
+        assert (len(decisions.rejected), decisions.forwarded) == (1, [])
 
 
 @pytest.mark.parametrize(

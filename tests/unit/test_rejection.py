@@ -10,15 +10,15 @@ CODES_BY_STATUS = {  # contract section 2, the table of refusals
     403: "forbidden",
     404: "service_not_found plan_not_found subscription_not_found invoice_not_found usage_event_not_found not_found",
     405: "method_not_allowed",
-    409: "subscription_not_active invoice_closed duplicate_event_key invalid_transition period_already_invoiced"
-    " already_exists idempotency_in_progress",
+    409: "subscription_not_active invoice_closed duplicate_event_key event_not_recorded invalid_transition"
+    " period_already_invoiced already_exists idempotency_in_progress",
     413: "body_too_large",
     415: "unsupported_media_type",
     422: "idempotency_key_reused",
     429: "rate_limited",
     503: "unavailable",
 }
-ONLY_OVER_KAFKA = {"processing_failed", "wrong_partition"}
+ONLY_OVER_KAFKA = {"processing_failed"}
 
 
 def test_reasons_are_those_of_the_contract_with_their_status() -> None:

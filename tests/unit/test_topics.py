@@ -14,7 +14,7 @@ ONE_DAY, TEN_MINUTES = "86400000", "600000"
         # contract section 3; None: as many as usage-events
         ("usage-events", None, {**FOR_EVER, "max.message.bytes": "1048576"}),
         ("usage-corrections", None, FOR_EVER),
-        ("usage-forwarded", None, FOR_EVER),
+        ("usage-forwarded", None, {**FOR_EVER, "max.message.bytes": "2097152"}),
         ("catalog", 1, COMPACT),
         ("accepted-usage", None, COMPACT),
         ("usage-totals", None, COMPACT),
@@ -23,7 +23,7 @@ ONE_DAY, TEN_MINUTES = "86400000", "600000"
             None,
             {"cleanup.policy": "delete", "retention.ms": "3024000000", "max.message.bytes": "3145728"},
         ),
-        ("closed-periods", None, FOR_EVER),
+        ("closed-periods", None, {**FOR_EVER, "max.message.bytes": "4194304"}),
         ("aggregator-positions", None, COMPACT),
         ("usage-rates", None, {"cleanup.policy": "delete", "retention.ms": ONE_DAY}),
         ("usage-replies", 64, {"cleanup.policy": "delete", "retention.ms": TEN_MINUTES}),

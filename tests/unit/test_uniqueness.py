@@ -116,5 +116,13 @@ def test_fingerprint_is_the_one_of_the_first_release(fields: dict[str, Any], exp
 def test_place_is_packed_as_in_the_first_release() -> None:
     place = Place(partition=3, offset=2**40 + 5, fingerprint=bytes(range(16)))
     packed = bytes.fromhex("00000003" "0000010000000005" "000102030405060708090a0b0c0d0e0f")  # fmt: skip
-    assert packed_place(*place) == packed
+    assert packed_place(*place[:3]) == packed
     assert Place.unpack(packed) == place
+
+
+def test_a_voided_place_differs_in_one_bit_and_keeps_the_rest() -> None:
+    place = Place(7, 41, bytes(range(16)))
+    packed = place.voided()
+    assert packed == bytes([0x80, 0, 0, 7]) + packed_place(*place[:3])[4:]
+    assert Place.unpack(packed) == Place(7, 41, bytes(range(16)), is_voided=True)
+    assert packed[-16:] == place.fingerprint, "an identical repeat of a voided event is still known as one"

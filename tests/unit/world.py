@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aggregator.rules.account import Account
-from aggregator.rules.deciding import Decisions, PeriodKey, TotalKey, decide
+from aggregator.rules.deciding import decide
+from aggregator.rules.verdicts import Decisions, PeriodKey, TotalKey
 from schemas.billing_period import BillingPeriod
 from schemas.invoice import CatalogInvoice
 from schemas.plan import Plan
@@ -124,6 +125,7 @@ class LogRecord:
     offset: int
     timestamp: int
     value: bytes | None
+    partition: int = 0
 
 
 @dataclass

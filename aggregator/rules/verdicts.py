@@ -1,0 +1,119 @@
+"""The nouns of deciding: a record, what is known of the past, and what becomes of a batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from aggregator.rules.account import Account
+from schemas.billing_period import BillingPeriod
+from schemas.position import Counts
+from schemas.rejection import Rejection
+from schemas.totals import MeterTotal, PeriodState
+from schemas.usage_event import AcceptedUsageEvent
+
+PeriodKey = tuple[str, int]
+"""Subscription and start of a billing period in ms."""
+
+TotalKey = tuple[str, int, str]
+"""Subscription, start of a billing period in ms, meter."""
+
+
+class Record(Protocol):
+    """A record of a source; `timestamp` is the broker's append time in ms: the time of the request. Of a forwarded
+    event, all are those of its origin."""
+
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
+
+
+class Tables(Protocol):
+    """What a partition knows of the past. Returned objects are the caller's to change."""
+
+    def places(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        """The packed Place of each unique key that was used, else None."""
+
+    def period(self, subscription_id: str, period: BillingPeriod) -> PeriodState | None:
+        """The state of a billing period, None where it has none yet."""
+
+    def total(self, subscription_id: str, period: BillingPeriod, meter: str) -> MeterTotal | None:
+        """The total of a meter, None where it has none yet."""
+
+
+class Accepted(NamedTuple):
+    """An event that counts, or counts no more; the key it takes, and its packed Place."""
+
+    event: AcceptedUsageEvent
+    key: bytes
+    place: bytes
+
+
+class Rejected(NamedTuple):
+    """A record that does not count, and why."""
+
+    record: Record
+    rejection: Rejection
+
+
+class Forwarded(NamedTuple):
+    """A well-formed event that is another partition's to decide."""
+
+    record: Record
+    partition: int
+
+
+@dataclass(slots=True)
+class Decisions:
+    """The verdicts of a batch of one source and what they change. A duplicate is among the rejected, and counted
+    beside them. Of a batch of corrections, the accepted are the events that were voided."""
+
+    accepted: list[Accepted] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    forwarded: list[Forwarded] = field(default_factory=list)
+    duplicates: int = 0
+    repeated: int = 0
+    """Corrections that had been made before."""
+    totals: dict[TotalKey, MeterTotal] = field(default_factory=dict)
+    periods: dict[PeriodKey, tuple[BillingPeriod, PeriodState]] = field(default_factory=dict)
+    waiting: dict[PeriodKey, Account] = field(default_factory=dict)
+    """The periods that had no usage to charge before this batch and have now: they want closing."""
+
+    def counts(self) -> Counts:
+        """How many records met each verdict."""
+        return Counts(
+            accepted=len(self.accepted),
+            duplicate=self.duplicates,
+            rejected=len(self.rejected) - self.duplicates,
+            forwarded=len(self.forwarded),
+            repeated=self.repeated,
+        )
+
+    def accumulate(
+        self, accepted: AcceptedUsageEvent, account: Account, tables: Tables, at: int, sign: int
+    ) -> PeriodState:
+        """Add the event to the totals of its period, or with the sign -1 take it away; `at` (ms) is when that was
+        asked for. Returns the state of the period."""
+        subscription_id, period, meter = accepted.event.subscription_id, accepted.period, accepted.meter
+        total = self.totals.get((subscription_id, period.start, meter))
+        if total is None:
+            total = tables.total(subscription_id, period, meter) or MeterTotal(period.end)
+            self.totals[subscription_id, period.start, meter] = total
+        total.quantity += sign * accepted.event.quantity
+        total.event_count += sign
+
+        key = (subscription_id, period.start)
+        entry = self.periods.get(key)
+        if entry is None:
+            entry = self.periods[key] = (period, tables.period(subscription_id, period) or PeriodState(period.end))
+        state = entry[1]
+        if state.first_at is None or state.last_at is None:
+            state.first_at = state.last_at = at
+            self.waiting[key] = account
+        elif at > state.last_at:  # a forwarded event may come long after its request
+            state.last_at = at
+        return state
