@@ -131,6 +131,8 @@ def _exit_if_failed(task: asyncio.Task[None]) -> None:
     """A failed partition ends the process at once: nothing with an unknown outcome is retried inside of it."""
     if task.cancelled() or (error := task.exception()) is None:
         return
+    if isinstance(error, KafkaError):
+        error = Halt(HaltReason.BROKER_AWAY, f"Kafka failed {task.get_name()} ({type(error).__name__}: {error})")
     if isinstance(error, Halt):
         log.critical("%s", error)
         code = error.exit_code

@@ -1,0 +1,26 @@
+"""A worker with a defect: it fails at the one event whose key says so. Run as `python -m tests.integration.defective
+raises|dies`, with the environment of a worker."""
+
+import os
+import signal
+import sys
+
+from aggregator.rules import deciding
+from aggregator.rules.uniqueness import fingerprint
+from deploy.cli import main
+from schemas.usage_event import UsageEvent
+
+POISON = "tokens#poison"
+
+
+def poisoned(event: UsageEvent) -> bytes:
+    if event.event_key == POISON:
+        if sys.argv[1] == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise ZeroDivisionError("a defect that this record meets")
+    return fingerprint(event)
+
+
+if __name__ == "__main__":
+    deciding.fingerprint = poisoned  # type: ignore[attr-defined]  # the seam of this test
+    main(["--log-level", "warning", "aggregator"])
