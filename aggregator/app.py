@@ -7,14 +7,17 @@ not those of a bill (design section 3). Without agents in this app, Faust itself
 import asyncio
 import gc
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import faust
 from aiokafka.errors import KafkaConnectionError
 
-from aggregator import metrics
+from aggregator.engine.halt import Halt, HaltReason
+from aggregator.engine.liveness import Liveness
 from aggregator.engine.service import Engine
+from aggregator.health import serve
 from aggregator.settings import AggregatorSettings
 from schemas.errors import OperatorError
 
@@ -22,7 +25,7 @@ GC_THRESHOLD = 200_000
 """Collecting young objects rarely, and never those of the start, once took the CPU of an event from 10.9 to 7.7 us."""
 
 
-def create_app(settings: AggregatorSettings) -> faust.App:
+def create_app(settings: AggregatorSettings, liveness: Liveness) -> faust.App:
     """The app, with the engine as a service."""
     app = faust.App(
         f"{settings.topic_prefix}{settings.app_id}-worker",
@@ -38,7 +41,7 @@ def create_app(settings: AggregatorSettings) -> faust.App:
     @app.service
     class _Engine(Engine):
         def __init__(self, **kwargs: Any) -> None:
-            super().__init__(settings, **kwargs)
+            super().__init__(settings, liveness, **kwargs)
 
     return app
 
@@ -50,13 +53,16 @@ async def run(settings: AggregatorSettings) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
     _make_directory(Path(settings.state_dir))
-    app = create_app(settings)
+    liveness = Liveness(settings.stalled_seconds)
+    serve(settings.metrics_host, settings.metrics_port, lambda: liveness.unready(time.monotonic()))
+    app = create_app(settings, liveness)
     try:
         await _start(app, settings.kafka)
-        metrics.serve(settings.metrics_host, settings.metrics_port)
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD, 50, 100)
-        await stop.wait()
+        await app.wait(stop.wait())
+        if app.crashed:  # a task beside the partitions, which end the process themselves
+            raise Halt(HaltReason.PARTITION_FAILED, "A task of the worker failed") from app.crash_reason
     finally:
         await app.stop()
 

@@ -2,10 +2,16 @@
 
 from pydantic import Field
 
-from schemas.settings import Settings
+from schemas.settings import PartSettings
 
 
-class AggregatorSettings(Settings):
+class ConsumerSettings(PartSettings):
+    """What all processes of this package have, since each reads topics."""
+
+    stalled_seconds: int = Field(30, ge=1, description="seconds without getting on after which one is not ready")
+
+
+class AggregatorSettings(ConsumerSettings):
     """Settings of a worker of the aggregator."""
 
     app_id: str = Field("tally", description="names the consumer group and the transactional ids of all workers")
@@ -21,14 +27,14 @@ class AggregatorSettings(Settings):
     write_buffer_mib: int = Field(128, ge=8, description="RocksDB's write buffers of the whole process, MiB")
 
 
-class CloserSettings(Settings):
+class CloserSettings(ConsumerSettings):
     """Settings of the closer."""
 
     closer_batch_records: int = Field(1_000, ge=1, description="records of closed-periods in a transaction at the most")
     closer_lease_seconds: int = Field(10, ge=1, description="a closer silent for longer may be replaced by another, s")
 
 
-class ProjectorSettings(Settings):
+class ProjectorSettings(ConsumerSettings):
     """Settings of the projector."""
 
     projector_batch_records: int = Field(5_000, ge=1, description="records copied in one transaction at the most")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
-import uvloop
-
+from deploy.eventloop import new_event_loop
 from deploy.flags import add_flags, settings_of
+from deploy.watchdog import watched
 from schemas.errors import OperatorError
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -64,6 +64,8 @@ COMMANDS = (
     Command("keys", "create, list or revoke API keys", "deploy.commands.keys"),
     Command("replay", "replay a trace of LLM requests as usage", "deploy.commands.replay"),
     Command("load", "send generated usage", "deploy.commands.load"),
+    Command("catalog", "mend the catalog after a loss, in Postgres or on its topic", "deploy.commands.catalog"),
+    Command("audit", "recount everything from the log and compare", "deploy.commands.audit"),
     Command("bench", "measure a part", "deploy.commands.bench"),
 )
 
@@ -74,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser(argv).parse_args(argv)
     _log(arguments)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
             code = runner.run(arguments.main(arguments))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -130,7 +132,8 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
 def _runner(part: Part, kind: Any) -> Callable[[argparse.Namespace], Awaitable[None]]:
     async def run(arguments: argparse.Namespace) -> None:
         settings = settings_of(arguments, kind)
-        await _named(part.run)(settings)
+        with watched(settings.watchdog_seconds):
+            await _named(part.run)(settings)
 
     return run
 

@@ -2,17 +2,17 @@
 
 from pydantic import Field
 
-from schemas.settings import Settings
+from schemas.settings import PartSettings
 
 
-class GatewaySettings(Settings):
+class GatewaySettings(PartSettings):
     """Where the gateway listens, and how long and for how much it waits."""
 
     http_host: str = Field("127.0.0.1", description="address that the API listens on")
     http_port: int = Field(8080, ge=0, le=65535, description="port of the API; 0: any free port")
     answer_seconds: float = Field(5, gt=0, le=60, description="seconds to wait for Kafka or Postgres before a 503")
     body_seconds: float = Field(30, gt=0, le=600, description="seconds that a request's body may take to arrive")
-    drain_seconds: int = Field(20, ge=1, le=600, description="seconds that open requests get when the gateway stops")
+    drain_seconds: int = Field(8, ge=1, le=600, description="seconds that open requests get when the gateway stops")
     events_waiting: int = Field(50_000, ge=1_000, description="usage events that may wait for Kafka; more get a 503")
     bytes_waiting: int = Field(64 * 2**20, ge=2**20, description="bytes of usage events that may wait for Kafka")
     database_connections: int = Field(10, ge=2, le=200, description="connections to Postgres")

@@ -23,8 +23,6 @@ class Settings(BaseSettings):
     database_url: str = Field("postgresql://127.0.0.1:5432/tally", description="Postgres DSN, postgresql://...")
     topic_prefix: str = Field("", description="what every topic's name begins with")
     partitions: int = Field(8, ge=1, le=1024, description="partitions of usage-events; never changes once created")
-    metrics_host: str = Field("127.0.0.1", description="address that /metrics listens on")
-    metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics; 0: any free port")
 
     @field_validator("kafka")
     @classmethod
@@ -51,3 +49,11 @@ class Settings(BaseSettings):
     def topic(self, topic: Topic) -> str:
         """The topic's name in this deployment."""
         return self.topic_prefix + topic.value
+
+
+class PartSettings(Settings):
+    """What every process has that runs until it is stopped."""
+
+    metrics_host: str = Field("127.0.0.1", description="address that /metrics and /health listen on")
+    metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /health; 0: any free port")
+    watchdog_seconds: int = Field(60, ge=1, description="a process whose event loop hangs for longer is ended, s")

@@ -16,10 +16,11 @@ from aggregator.closer import metrics
 from aggregator.closer.assembly import Assembly, Invoice
 from aggregator.closer.lease import Lease, LeaseLost, take_lease
 from aggregator.closer.writing import CONSUMER, Batch, Written, write_batch
-from aggregator.metrics import serve
+from aggregator.health import serve
 from aggregator.settings import CloserSettings
 from aggregator.stream.database import connected
 from aggregator.stream.offsets import Offsets, OffsetsMoved, stored_offsets
+from aggregator.stream.progress import Progress
 from aggregator.stream.reader import Reader, Records, open_reader
 from aggregator.stream.supervision import AWAY, Availability, keep_running, pause, stop_on_signals
 from schemas.topics import Topic
@@ -37,8 +38,9 @@ RENEWALS_PER_LEASE: Final = 3
 async def run(settings: CloserSettings) -> None:
     """Write the invoices of closed periods until SIGTERM or SIGINT."""
     stop = stop_on_signals()
-    serve(settings.metrics_host, settings.metrics_port)
-    await Closer(settings).run(stop)
+    closer = Closer(settings)
+    serve(settings.metrics_host, settings.metrics_port, closer.availability.unready)
+    await closer.run(stop)
 
 
 class Closer:
@@ -47,11 +49,11 @@ class Closer:
     def __init__(self, settings: CloserSettings) -> None:
         self._settings = settings
         self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._availability = Availability("closer", metrics.UP)
+        self.availability = Availability("closer", metrics.UP, settings.stalled_seconds)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write until `stop` is set; the batch in flight is finished."""
-        await keep_running(lambda: self._session(stop), self._availability, "closer", stop)
+        await keep_running(lambda: self._session(stop), self.availability, "closer", stop)
 
     async def _session(self, stop: asyncio.Event) -> None:
         async with connected(self._settings.database_url, ROLE) as connection:
@@ -66,6 +68,7 @@ class Closer:
                 log.warning("Another closer has taken over from epoch %d; this one waits.", lease.epoch)
             finally:
                 metrics.EPOCH.set(0)
+                self.availability.reading({})
                 with contextlib.suppress(*AWAY):  # then it expires by itself
                     await lease.release(connection)
 
@@ -73,7 +76,7 @@ class Closer:
         seconds = self._settings.closer_lease_seconds
         while not stop.is_set():
             lease = await take_lease(connection, self._holder, seconds)
-            self._availability.answering()
+            self.availability.answering()
             if lease is not None:
                 return lease
             await pause(stop, seconds / RENEWALS_PER_LEASE)
@@ -107,10 +110,14 @@ class Closer:
                 await lease.renew(connection)
                 renewed_at = now
             if now - looked_at > LOOK_EVERY_SECONDS:
-                for partition, lag in (await reader.lags()).items():
-                    metrics.LAG.labels(partition.partition).set(lag)
+                self._show(await reader.progress())
                 looked_at = now
-            self._availability.answering()
+            self.availability.answering()
+
+    def _show(self, partitions: dict[TopicPartition, Progress]) -> None:
+        self.availability.reading(partitions)
+        for partition, progress in partitions.items():
+            metrics.LAG.labels(partition.partition).set(progress.lag)
 
 
 def assemble(records: Records, assemblies: dict[TopicPartition, Assembly], offsets: Offsets) -> Batch:

@@ -10,22 +10,29 @@
 
 import asyncio
 import json
+import logging
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
 from rocksdict import Rdict, ReadOptions, WriteBatch
 
 from aggregator.engine.halt import Halt, HaltReason
-from aggregator.engine.tables import halting
+from aggregator.engine.stores import halting
 from aggregator.rules.account import Account
 from aggregator.stream.consumer import stop_consumer
+from aggregator.stream.reader import REQUEST_TIMEOUT_MS
 from schemas.invoice import CatalogInvoice
 from schemas.plan import Plan
 from schemas.service import Service
 from schemas.subscription import Subscription
+
+log = logging.getLogger(__name__)
+
+KINDS = ("service", "plan", "subscription", "invoice")
 
 _U64 = struct.Struct(">Q")
 _META = b"M"
@@ -49,7 +56,7 @@ class CatalogStore:
 
     def __init__(self, database: Rdict) -> None:
         self._database = database
-        stored = database.get(_META)
+        stored = self._get(_META)
         self.next_offset: int = 0 if stored is None else _U64.unpack(stored)[0]
         self._services: dict[str, Service | None] = {}
         self._accounts: dict[str, Account | None] = {}
@@ -101,14 +108,18 @@ class CatalogStore:
             iterator.status()
 
     def apply(self, records: list[Any], next_offset: int) -> None:
-        """Take over records of the topic, in its order. A version lower than the one held is ignored."""
+        """Take over records of the topic, in its order. A version lower than the one held is ignored.
+
+        One that can't be read takes its place too: who needs the entry must not go on with an older one. Any version
+        that can be read takes its place again.
+        """
         batch = WriteBatch(raw_mode=True)
         newest: dict[bytes, Any] = {}
         for record in records:
-            if record.value is not None and self._is_newer(record, newest):
+            if record.value is not None and _names_an_entry(record) and self._is_newer(record, newest):
                 newest[record.key] = record
         for key, record in newest.items():
-            held_at = self._database.get(b"P" + key)
+            held_at = self._get(b"P" + key)
             if held_at is not None:
                 batch.delete(b"O" + held_at)
             offset = _U64.pack(record.offset)
@@ -116,17 +127,20 @@ class CatalogStore:
             batch.put(b"O" + offset, key)
             batch.put(b"P" + key, offset)
         batch.put(_META, _U64.pack(next_offset))
-        self._database.write(batch)
+        with halting():
+            self._database.write(batch)
         self.next_offset = next_offset
         self._forget(newest)
 
     def _is_newer(self, record: Any, newest: dict[bytes, Any]) -> bool:
-        with readable(repr(record.key)):
-            version = json.loads(record.value)["version"]
+        version = _version(record.value)
         if record.key in newest:
-            return bool(version >= json.loads(newest[record.key].value)["version"])
-        held = self._database.get(b"R" + record.key)
-        return held is None or version >= json.loads(held[8:])["version"]
+            held: bytes | None = newest[record.key].value
+        else:
+            stored = self._get(b"R" + record.key)
+            held = None if stored is None else stored[8:]
+        held_version = None if held is None else _version(held)
+        return version is None or held_version is None or version >= held_version
 
     def _forget(self, keys: dict[bytes, Any]) -> None:
         for key in keys:
@@ -140,9 +154,13 @@ class CatalogStore:
                 self._accounts.clear()
 
     def _record(self, key: str) -> tuple[int, dict[str, Any]] | None:
+        stored = self._get(b"R" + key.encode())
+        with readable(key):
+            return None if stored is None else (_U64.unpack_from(stored)[0], json.loads(stored[8:]))
+
+    def _get(self, key: bytes) -> Any:
         with halting():
-            stored = self._database.get(b"R" + key.encode())
-        return None if stored is None else (_U64.unpack_from(stored)[0], json.loads(stored[8:]))
+            return self._database.get(key)
 
     def _read_account(self, subscription_id: str) -> Account | None:
         record = self._record(f"subscription/{subscription_id}")
@@ -165,6 +183,26 @@ class CatalogStore:
         return entry
 
 
+def _names_an_entry(record: Any) -> bool:
+    """Nobody looks for another key, whatever it holds."""
+    try:
+        kind, _, name = (record.key or b"").decode().partition("/")
+    except UnicodeDecodeError:
+        kind = name = ""
+    if kind in KINDS and name:
+        return True
+    log.error("The record at offset %d of the catalog has the key %r, which names no entry.", record.offset, record.key)
+    return False
+
+
+def _version(value: bytes) -> int | None:
+    """The version of an entry, None where it can't be read."""
+    try:
+        return int(json.loads(value)["version"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
 class CatalogFollower:
     """Reads the catalog's topic into the store, for all partitions of the process."""
 
@@ -176,6 +214,7 @@ class CatalogFollower:
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="none",
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
             fetch_max_wait_ms=100,
         )
         self._running: asyncio.Task[None] | None = None
@@ -187,10 +226,11 @@ class CatalogFollower:
         self._consumer.assign([self._tp])
         begin = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
         end = (await self._consumer.end_offsets([self._tp]))[self._tp]
-        if end < self.store.next_offset:
-            what = f"The catalog ends at {end}, and {self.store.next_offset} was read"
-            raise Halt(HaltReason.SOURCE_REPLACED, what)
-        self._consumer.seek(self._tp, max(begin, self.store.next_offset))
+        if begin > self.store.next_offset:
+            what = f"The topic {self._tp.topic} begins at {begin}, and only {self.store.next_offset} was read"
+            raise Halt(HaltReason.CATALOG_TRUNCATED, what)
+        self._check_end(end, self.store.next_offset)
+        self._consumer.seek(self._tp, self.store.next_offset)
         await self.barrier()
 
     async def stop(self) -> None:
@@ -212,9 +252,19 @@ class CatalogFollower:
             await asyncio.wait([running])
         self._running, self._waiting = self._waiting, None
         end = (await self._consumer.end_offsets([self._tp]))[self._tp]
+        self._check_end(end, await self._consumer.position(self._tp))
         while (position := await self._consumer.position(self._tp)) < end:
-            fetched = await self._consumer.getmany(self._tp, timeout_ms=50, max_records=_RECORDS_MAX)
+            try:
+                fetched = await self._consumer.getmany(self._tp, timeout_ms=50, max_records=_RECORDS_MAX)
+            except OffsetOutOfRangeError as error:
+                what = f"The topic {self._tp.topic} no longer holds the offset {position}"
+                raise Halt(HaltReason.CATALOG_TRUNCATED, what) from error
             if records := fetched.get(self._tp):
                 self.store.apply(records, records[-1].offset + 1)
             elif (now := await self._consumer.position(self._tp)) > position:
                 self.store.apply([], now)
+
+    def _check_end(self, end: int, position: int) -> None:
+        if end < position:
+            what = f"The topic {self._tp.topic} ends at {end}, and {position} was read"
+            raise Halt(HaltReason.SOURCE_REPLACED, what)

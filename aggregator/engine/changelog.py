@@ -3,6 +3,11 @@
 The ends are asked for after InitProducerId has returned: no transaction of a former owner is open then, so what is
 committed before the end is whole in all three topics. A tail is read when the consumer's *position* reaches the end:
 transaction markers occupy offsets, so the last record's offset never tells.
+
+What was deleted from a changelog is missed in two ways. A log that begins after the offset from which to read on has
+lost records, because compaction never moves the begin of a log. And tables that were restored from nothing, or may
+lack a record, must account for the ledger: a unique key for each event that it has accepted, which is in the totals
+unless it was taken back.
 """
 
 import asyncio
@@ -17,7 +22,8 @@ from aggregator.engine.commit import CHANGELOGS, PLACE_HEADER
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.tables import Changes, Due, Meta, Tables
 from aggregator.stream.consumer import stop_consumer
-from schemas.position import Position
+from aggregator.stream.reader import REQUEST_TIMEOUT_MS
+from schemas.position import Ledger, Position
 from schemas.timestamps import timestamp_of_own
 from schemas.topics import Topic
 from schemas.totals import PERIOD_METER, PeriodState
@@ -27,6 +33,9 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS_MAX = 60
 FETCH_BYTES = 8 << 20
 RECORDS_MAX = 20_000
+_MARKER = 1
+"""The offset of a state stands before the marker of its last transaction, so a log that begins after it may lack
+nothing; whether it does, the ledger tells."""
 _MARKED_RECORD = 2
 """A transaction puts one position record and one marker, so nothing was between records that are this close."""
 
@@ -48,6 +57,7 @@ class Restore:
             isolation_level="read_committed",
             enable_auto_commit=False,
             auto_offset_reset="none",
+            request_timeout_ms=REQUEST_TIMEOUT_MS,
             max_partition_fetch_bytes=FETCH_BYTES,
             fetch_max_wait_ms=50,
         )
@@ -62,15 +72,40 @@ class Restore:
         consumer.assign(partitions)
         begins = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
+        is_whole = self._tables.is_whole
         for tp, topic in self._topics.items():
             offset = self._tables.meta.changelog_offsets.get(topic, 0)
             if offset > ends[tp]:
                 what = f"The state of partition {tp.partition} is ahead of {tp.topic} ({offset} > {ends[tp]})"
                 raise Halt(HaltReason.STATE_AHEAD_OF_LOG, what)
+            if offset + _MARKER < begins[tp]:
+                what = f"Partition {tp.partition} of {tp.topic} begins at {begins[tp]}, and the state needs {offset}"
+                raise Halt(HaltReason.CHANGELOG_TRUNCATED, what)
+            is_whole = is_whole and offset >= begins[tp]
             consumer.seek(tp, max(offset, begins[tp]))
             if topic is Topic.AGGREGATOR_POSITIONS and offset > 0:
                 self._position_offset = offset - 1
-        return await self._read_to(consumer, ends)
+        count = await self._read_to(consumer, ends)
+        if not is_whole:
+            await self._reconcile()
+            self._tables.mark_whole()
+        return count
+
+    async def _reconcile(self) -> None:
+        """Check that the tables account for the ledger. Raises Halt."""
+        position = self._tables.meta.position
+        ledger = Ledger() if position is None else position.ledger
+        keys = events = 0
+        for some_keys, some_events in self._tables.counted():
+            keys, events = keys + some_keys, events + some_events
+            await asyncio.sleep(0)  # the heartbeats of the process go on
+        accepted = ledger.accepted + ledger.forwarded_in_accepted
+        if (keys, events) != (accepted, accepted - ledger.voids):
+            what = (
+                f"The changelogs of partition {self._partition} hold {keys} unique keys and {events} events in totals,"
+                f" and its ledger {accepted} accepted events and {ledger.voids} voids"
+            )
+            raise Halt(HaltReason.CHANGELOG_TRUNCATED, what)
 
     async def _read_to(self, consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> int:
         count = 0

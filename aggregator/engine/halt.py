@@ -32,9 +32,19 @@ class HaltReason(Enum):
     STATE_FAILED = 30, "look at the disk of TALLY_STATE_DIR; the directory may be deleted, it is rebuilt from the log"
     CATALOG_UNREADABLE = (
         31,
-        "somebody else than the gateway wrote the topic catalog; take that away, and change the entry by the API",
+        "somebody else than Tally wrote the topic catalog; take that right away, and run 'tally catalog republish'",
+    )
+    CHANGELOG_TRUNCATED = (
+        32,
+        "the state can't be restored from what is left; use the state directory that has read it, or restore the topic",
     )
     PARTITION_FAILED = 33, "this is a defect of Tally; the log holds the traceback"
+    STATE_OF_ANOTHER = (
+        34,
+        "check TALLY_KAFKA, TALLY_TOPIC_PREFIX, TALLY_APP_ID and TALLY_STATE_DIR; never copy a store to another place",
+    )
+    LOOP_STUCK = 35, "this is a defect of Tally or of the machine; the log shows where each thread hangs"
+    CATALOG_TRUNCATED = 36, "make the topic anew by 'tally topics', then run 'tally catalog republish'"
 
     def __init__(self, code: int, remedy: str) -> None:
         self.code = code

@@ -18,7 +18,7 @@ VOIDED = Counter("tally_voided_events", "Usage events taken back.", ["partition"
 RESTORED = Counter("tally_restored_records", "Changelog records read to bring the state up.", ["partition"])
 CLOSED = Counter("tally_closed_periods", "Billing periods closed, adjustments among them.", ["partition"])
 LEDGER = Gauge("tally_ledger_records", "The ledger: records of all sources by verdict.", ["partition", "verdict"])
-LAG = Gauge("tally_lag_records", "Records of usage-events that are not decided yet.", ["partition"])
+LAG = Gauge("tally_lag_records", "Records of all sources that are not decided yet.", ["partition"])
 POSITION = Gauge("tally_position_offset", "The next offset of usage-events to decide.", ["partition"])
 BATCH_RECORDS = Histogram(
     "tally_batch_records", "Records in a batch.", buckets=(1, 10, 100, 500, 1_000, 2_000, 4_000, 8_000)
@@ -45,11 +45,10 @@ def ledger(partition: int, counts: dict[str, int]) -> None:
         LEDGER.labels(partition, verdict).set(count)
 
 
-def lag(partition: int, end: int | None, position: int) -> None:
-    """Show how far the partition is behind the end of its source."""
+def lag(partition: int, records: int, position: int) -> None:
+    """Show how far the partition is behind the ends of its sources, and where it is in usage-events."""
     POSITION.labels(partition).set(position)
-    if end is not None:
-        LAG.labels(partition).set(max(0, end - position))
+    LAG.labels(partition).set(records)
 
 
 def forget(partition: int) -> None:

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.stream.consumer import stop_consumer
+from aggregator.stream.reader import REQUEST_TIMEOUT_MS
 
 FETCH_BYTES = 64 << 10
 """Enough for an event; a broker sends a larger record all the same where it is the first."""
@@ -48,6 +49,7 @@ class Originals:
                 isolation_level="read_committed",
                 enable_auto_commit=False,
                 auto_offset_reset="none",
+                request_timeout_ms=REQUEST_TIMEOUT_MS,
                 max_partition_fetch_bytes=FETCH_BYTES,
             )
             await consumer.start()

@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -15,10 +14,11 @@ from aggregator.engine.catalog import CatalogFollower
 from aggregator.engine.changelog import Restore
 from aggregator.engine.closing import Agenda
 from aggregator.engine.commit import Batch, Commits
-from aggregator.engine.halt import Halt
+from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.originals import EventPlace, Originals
 from aggregator.engine.sources import Ends, Sources, last_record
-from aggregator.engine.tables import Changes, Memory, Meta, Tables
+from aggregator.engine.stores import Stores
+from aggregator.engine.tables import Changes, Meta, Tables
 from aggregator.engine.transaction import BATCH_BYTES_MAX
 from aggregator.rules.arriving import decide_arrivals
 from aggregator.rules.bisecting import bisected
@@ -45,7 +45,7 @@ class Shared:
     consumer: AIOKafkaConsumer
     catalog: CatalogFollower
     originals: Originals
-    memory: Memory
+    stores: Stores
     names: dict[Topic, str]
     partitions: int
 
@@ -63,6 +63,9 @@ class Partition:
         self._idle.set()
         self._stopping = False
         self._ticked_at = 0.0
+        self.decided: Mapping[Topic, int] | None = None
+        """The offset of each source up to which all is read and decided, markers included, as of the last time that
+        nothing was in hand; None until the partition is open."""
         self._producer: AIOKafkaProducer | None = None
         self._tables: Tables | None = None
 
@@ -73,16 +76,12 @@ class Partition:
 
     async def run(self) -> None:
         """Open, then work until stop(). Raises Halt where the process must exit; it then exits as it stands."""
-        try:
-            await self._work(*await self._open())
-        except asyncio.CancelledError:
-            await self._release()
-            raise
-        await self._release()
+        await self._work(*await self._open())
 
     async def _work(self, tables: Tables, agenda: Agenda, commits: Commits) -> None:
         settings = self._settings
         while not self._stopping:
+            self.decided = {topic: await self._sources.next_offset(topic) for topic in SOURCES}
             read = await self._sources.read_lingering(
                 settings.poll_milliseconds,
                 settings.batch_records_max,
@@ -100,6 +99,7 @@ class Partition:
         await self._idle.wait()
         task.cancel()
         await asyncio.wait([task])
+        await self._release()  # not in the task, whose cancellation may come when it is already on its way out
 
     # Opening
 
@@ -116,10 +116,13 @@ class Partition:
             linger_ms=0,
         )
         await self._producer.start()  # InitProducerId: fences the former owner and aborts what it left open
-        tables = Tables(shared.memory.open(Path(settings.state_dir) / f"partition-{self.number}"))
+        tables = Tables(shared.stores.open(f"partition-{self.number}"))
         self._tables = tables
         restored = await Restore(tables, shared.names, self.number, settings.kafka).run()
         position = self._position(tables)
+        if position.partitions != shared.partitions:
+            what = f"The sources had {position.partitions} partitions, and have {shared.partitions}"
+            raise Halt(HaltReason.PARTITIONS_CHANGED, what)
         await self._sources.read_on(position)
         agenda = Agenda(tables, shared.catalog.store, self.number, shared.partitions, settings.grace_seconds)
         commits = Commits(
@@ -228,8 +231,14 @@ class Partition:
             metrics.CLOSED.labels(self.number).inc(len(round_.closed))
 
     async def _count_up_to(self, ends: Ends, tables: Tables, commits: Commits) -> None:
-        """Decide all that stands before these ends, however much it is."""
+        """Decide all that stands before these ends, however much it is.
+
+        Nothing is in hand while it reads. A rebalance waits for what is, and the consumer gives out no records before
+        the rebalance is over: each would wait for the other.
+        """
         settings = self._settings
-        while not self._stopping and not await self._sources.has_read(ends):
+        while not await self._sources.has_read(ends) and not self._stopping:
+            self._idle.set()
             read = await self._sources.read(settings.poll_milliseconds, settings.batch_records_max, ends)
+            self._idle.clear()
             await self._process(tables, commits, read)

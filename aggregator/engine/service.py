@@ -5,29 +5,34 @@ import logging
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from mode import Service
 
 from aggregator.engine.catalog import CatalogFollower, CatalogStore
+from aggregator.engine.cluster import find_cluster
 from aggregator.engine.halt import Halt, HaltReason
+from aggregator.engine.liveness import Liveness
 from aggregator.engine.originals import Originals
 from aggregator.engine.partition import Partition, Shared
-from aggregator.engine.tables import Memory
+from aggregator.engine.stores import Memory, Stores, owner_of
+from aggregator.engine.watch import watch
 from aggregator.settings import AggregatorSettings
 from aggregator.stream.consumer import stop_consumer
 from schemas.position import SOURCES
-from schemas.topics import TOPICS, Topic
+from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
 
 SECOND_MS = 1_000
 COMMIT_SECONDS = 1.0
+WATCH_SECONDS = 1.0
 FETCH_BYTES = 4 << 20
+METADATA_MS = 5_000
+"""How soon a worker notices that a partition was added, which must stop it."""
 
 
 class Engine(Service):
@@ -35,9 +40,11 @@ class Engine(Service):
 
     abstract = False
 
-    def __init__(self, settings: AggregatorSettings, **kwargs: Any) -> None:
+    def __init__(self, settings: AggregatorSettings, liveness: Liveness, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._settings = settings
+        self._liveness = liveness
+        self._has_joined = False
         self._owned: dict[int, tuple[Partition, asyncio.Task[None]]] = {}
         self._shared: Shared
         self._store: CatalogStore
@@ -46,9 +53,11 @@ class Engine(Service):
         """Check the topics, read the catalog, join the group."""
         settings = self._settings
         names = {topic: settings.topic(topic) for topic in Topic}
-        partitions = await _partitions(settings, names)
+        cluster = await find_cluster(settings.kafka, names)
         memory = Memory(settings.cache_mib, settings.write_buffer_mib)
-        self._store = CatalogStore(memory.open(Path(settings.state_dir) / "catalog"))
+        owner = owner_of(settings.app_id, settings.topic_prefix, cluster.id)
+        stores = Stores(memory, Path(settings.state_dir), owner)
+        self._store = CatalogStore(stores.open("catalog"))
         catalog = CatalogFollower(self._store, names[Topic.CATALOG], settings.kafka)
         await catalog.start()
         timeout_ms = settings.transaction_timeout_seconds * SECOND_MS
@@ -56,7 +65,7 @@ class Engine(Service):
             bootstrap_servers=settings.kafka,
             group_id=f"{settings.topic_prefix}{settings.app_id}",
             enable_auto_commit=False,
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # what was deleted before it was read is never jumped over
             isolation_level="read_committed",
             max_partition_fetch_bytes=FETCH_BYTES,
             fetch_max_wait_ms=100,
@@ -65,10 +74,10 @@ class Engine(Service):
             request_timeout_ms=timeout_ms,
             rebalance_timeout_ms=2 * timeout_ms,  # a batch in flight ends within its own timeout
             partition_assignment_strategy=(RangePartitionAssignor,),  # gives a partition of all sources to one owner
-            metadata_max_age_ms=30_000,
+            metadata_max_age_ms=METADATA_MS,
         )
         originals = Originals(settings.kafka, names[Topic.USAGE_EVENTS])
-        self._shared = Shared(settings, consumer, catalog, originals, memory, names, partitions)
+        self._shared = Shared(settings, consumer, catalog, originals, stores, names, cluster.partitions)
         await consumer.start()
         consumer.subscribe([names[topic] for topic in SOURCES], listener=_Listener(self))
 
@@ -80,6 +89,14 @@ class Engine(Service):
             await self._shared.originals.stop()
             await self._shared.catalog.stop()
             self._store.close()
+
+    def check(self, number: int) -> None:
+        """End the process where a partition was added to a topic since it started."""
+        if number >= self._shared.partitions:
+            what = (
+                f"The sources had {self._shared.partitions} partitions when the worker started, and there is a {number}"
+            )
+            _exit(Halt(HaltReason.PARTITIONS_CHANGED, what))
 
     def own(self, number: int) -> None:
         """Begin to work on a partition. Returns at once: heartbeats start only after the rebalance listener has."""
@@ -94,6 +111,18 @@ class Engine(Service):
         """Stop to work on partitions."""
         owned = [self._owned.pop(number) for number in numbers & set(self._owned)]
         await asyncio.gather(*(partition.stop(task) for partition, task in owned))
+
+    def joined(self) -> None:
+        """The group has said which partitions are this worker's, perhaps none."""
+        self._has_joined = True
+
+    @Service.task
+    async def _watch(self) -> None:
+        while not self.should_stop:
+            await self.sleep(WATCH_SECONDS)
+            if self._has_joined:
+                owned = [partition for partition, _ in self._owned.values()]
+                await watch(self._shared.consumer, self._shared.names, owned, self._liveness)
 
     @Service.task
     async def _commit_offsets(self) -> None:
@@ -123,8 +152,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         counts = Counter(tp.partition for tp in assigned)
         for number, sources in counts.items():
+            self._engine.check(number)
             if sources == len(SOURCES):  # else the group's leader did not know of all topics yet, and assigns anew
                 self._engine.own(number)
+        self._engine.joined()
 
 
 def _exit_if_failed(task: asyncio.Task[None]) -> None:
@@ -133,32 +164,13 @@ def _exit_if_failed(task: asyncio.Task[None]) -> None:
         return
     if isinstance(error, KafkaError):
         error = Halt(HaltReason.BROKER_AWAY, f"Kafka failed {task.get_name()} ({type(error).__name__}: {error})")
-    if isinstance(error, Halt):
-        log.critical("%s", error)
-        code = error.exit_code
-    else:
+    if not isinstance(error, Halt):
         log.critical("%s failed", task.get_name(), exc_info=error)
-        code = HaltReason.PARTITION_FAILED.code
+        error = Halt(HaltReason.PARTITION_FAILED, f"{task.get_name()} failed")
+    _exit(error)
+
+
+def _exit(halt: Halt) -> NoReturn:
+    log.critical("%s", halt)
     logging.shutdown()
-    os._exit(code)
-
-
-async def _partitions(settings: AggregatorSettings, names: dict[Topic, str]) -> int:
-    """How many partitions `usage-events` has, once all topics are there and agree. Raises Halt."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka)
-    await admin.start()
-    try:
-        described = await admin.describe_topics([names[topic] for topic in Topic])
-    finally:
-        await admin.close()
-    counts = {topic["topic"]: len(topic["partitions"]) for topic in described if topic["error_code"] == 0}
-    partitions = counts.get(names[Topic.USAGE_EVENTS], 0)
-    for topic_settings in TOPICS:
-        name = names[topic_settings.topic]
-        if name not in counts:
-            raise Halt(HaltReason.TOPIC_MISSING, f"The topic {name} does not exist")
-        expected = topic_settings.partitions or partitions
-        if counts[name] != expected:
-            what = f"The topic {name} has {counts[name]} partitions instead of {expected}"
-            raise Halt(HaltReason.PARTITIONS_CHANGED, what)
-    return partitions
+    os._exit(halt.exit_code)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.record.util import calc_crc32c
 
 from aggregator.engine.halt import Halt, HaltReason
@@ -57,7 +58,10 @@ class Sources:
     ) -> dict[Topic, list[Any]]:
         """What there is to read, of each source in the order of its log. Raises Halt."""
         partitions = [self._partitions[topic] for topic in topics]
-        fetched = await self._consumer.getmany(*partitions, timeout_ms=timeout_ms, max_records=records_max)
+        try:
+            fetched = await self._consumer.getmany(*partitions, timeout_ms=timeout_ms, max_records=records_max)
+        except OffsetOutOfRangeError as error:
+            raise await self._gone(error.args[0]) from error
         for partition, records in fetched.items():
             if {records[0].timestamp_type, records[-1].timestamp_type} != {LOG_APPEND_TIME}:
                 raise Halt(HaltReason.NOT_APPEND_TIME, f"The topic {partition.topic} holds the producers' times")
@@ -69,7 +73,7 @@ class Sources:
         """As read(), but a read of fewer than `below` records waits for company, unless somebody waits for it."""
         records = await self.read(timeout_ms, records_max)
         count = sum(map(len, records.values()))
-        if 0 < count < below and not _wants_reply(records.values()):
+        if 0 < count < min(below, records_max) and not _wants_reply(records.values()):
             await asyncio.sleep(linger_ms / SECOND_MS)
             for topic, more in (await self.read(0, records_max - count)).items():
                 records[topic] = [*records.get(topic, ()), *more]
@@ -87,6 +91,16 @@ class Sources:
     async def has_read(self, ends: Ends) -> bool:
         """Whether all before these ends was read."""
         return not any([await self.next_offset(topic) < end for topic, end in ends.items()])
+
+    async def _gone(self, offsets: dict[TopicPartition, int]) -> Halt:
+        """Why the log no longer holds the offset that is to be read next."""
+        ((partition, offset),) = offsets.items()
+        begin = (await self._consumer.beginning_offsets([partition]))[partition]
+        reason = HaltReason.SOURCE_TRUNCATED if begin > offset else HaltReason.SOURCE_REPLACED
+        what = (
+            f"Partition {self._number} of {self._topics[partition]} begins at {begin}, and {offset} is to be read next"
+        )
+        return Halt(reason, what)
 
     async def _recognise(self, topic: Topic, last: LastRecord) -> None:
         partition = self._partitions[topic]

@@ -6,74 +6,35 @@
 | T + total key | as on `usage-totals` |
 | D + due time (8 bytes) + [subscription, period start] | empty: when to look at a period; a lower bound |
 | C + subscription | start of its latest closed period (8 bytes) |
-| M | the state's version, position, changelog offsets and catalog offset, as JSON |
+| M | the position, the changelog offsets and the catalog offset, as JSON |
+| W | empty: the changelogs were once read to their ends, and account for all that the ledger has accepted |
 
 One WriteBatch changes them together with M, so that state and position are one value whatever dies in between.
 """
 
+import itertools
 import json
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Self, cast
 
-from rocksdict import BlockBasedOptions, Cache, Options, Rdict, ReadOptions, WriteBatch, WriteBufferManager
+from rocksdict import Rdict, ReadOptions, WriteBatch
 
-from aggregator.engine.halt import Halt, HaltReason
+from aggregator.engine.stores import halting
 from aggregator.rules.verdicts import Accepted, PeriodKey, TotalKey
 from schemas.billing_period import BillingPeriod
 from schemas.position import Position
 from schemas.timestamps import timestamp_of_own, timestamp_text
 from schemas.totals import PERIOD_METER, MeterTotal, PeriodState, period_prefix, total_key
 
-STATE_VERSION = 1
 _U64 = struct.Struct(">Q")
 _META = b"M"
+_WHOLE = b"W"
 _CACHED_MAX = 500_000
-
-
-class Memory:
-    """What all stores of a process share: block cache and write buffers, whatever the number of partitions."""
-
-    def __init__(self, cache_mib: int, write_buffer_mib: int) -> None:
-        self._cache = Cache(cache_mib << 20)
-        self._buffers = WriteBufferManager.new_write_buffer_manager_with_cache(
-            write_buffer_mib << 20, allow_stall=False, cache=self._cache
-        )
-
-    def open(self, path: Path) -> Rdict:
-        """The store in a directory. Raises Halt where another process has it open."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        blocks = BlockBasedOptions()
-        blocks.set_bloom_filter(10, False)
-        blocks.set_block_cache(self._cache)
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_write_buffer_manager(self._buffers)
-        options.set_write_buffer_size(64 << 20)
-        options.set_max_background_jobs(2)
-        options.set_allow_concurrent_memtable_write(False)
-        options.set_enable_write_thread_adaptive_yield(False)
-        options.set_memtable_prefix_bloom_ratio(0.1)
-        options.set_memtable_whole_key_filtering(True)
-        options.set_block_based_table_factory(blocks)
-        try:
-            return Rdict(str(path), options=options)
-        except Exception as error:  # rocksdict raises bare Exceptions
-            if "lock" in str(error).lower():
-                raise Halt(HaltReason.STATE_LOCKED, f"The store {path} is in use") from error
-            raise
-
-
-@contextmanager
-def halting() -> Iterator[None]:
-    """A store that fails stops the process: a record must never be refused for a broken disk."""
-    try:
-        yield
-    except Exception as error:  # rocksdict raises bare Exceptions
-        raise Halt(HaltReason.STATE_FAILED, f"RocksDB failed ({error})") from error
+_COUNTED_AT_A_TIME = 5_000
+_OF_A_PERIOD = b',"%b"]' % PERIOD_METER.encode()
+"""What the key of a period's own state ends with. No meter's does: quotes within a meter are escaped."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -89,7 +50,6 @@ class Meta:
         position = None if self.position is None else self.position.to_json().decode()
         return json.dumps(
             {
-                "version": STATE_VERSION,
                 "position": position,
                 "changelogs": self.changelog_offsets,
                 "catalog": self.catalog_offset,
@@ -100,7 +60,6 @@ class Meta:
     def of_json(cls, value: bytes) -> Self:
         """The inverse of to_json()."""
         document = json.loads(value)
-        assert document["version"] == STATE_VERSION, "a state of another version is rebuilt before it is opened"
         position = document["position"]
         return cls(
             None if position is None else Position.of_json(position.encode()),
@@ -136,7 +95,7 @@ class Tables:
         self._database = database
         self._totals: dict[TotalKey, MeterTotal] = {}
         self._periods: dict[PeriodKey, PeriodState] = {}
-        stored = database.get(_META)
+        stored = self._get(_META)
         self.meta = Meta() if stored is None else Meta.of_json(stored)
 
     def close(self) -> None:
@@ -171,6 +130,25 @@ class Tables:
             for key, value in self._scan(prefix)
             if (meter := json.loads(key[1:])[2]) != PERIOD_METER
         }
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether these tables were found to be whole when they were first restored."""
+        return self._get(_WHOLE) is not None
+
+    def mark_whole(self) -> None:
+        """They are whole, and stay so with each write."""
+        with halting():
+            self._database.put(_WHOLE, b"")
+
+    def counted(self) -> Iterator[tuple[int, int]]:
+        """Unique keys taken, and events in the totals of meters: of some entries at a time, for it scans everything."""
+        keys = (1 for _ in self._scan(b"K"))
+        while count := sum(itertools.islice(keys, _COUNTED_AT_A_TIME)):
+            yield count, 0
+        events = (json.loads(value)["eventCount"] for key, value in self._scan(b"T") if not key.endswith(_OF_A_PERIOD))
+        while some := list(itertools.islice(events, _COUNTED_AT_A_TIME)):
+            yield 0, sum(some)
 
     def due_until(self, at: int) -> Iterator[Due]:
         """The entries of the agenda up to a time in ms, the earliest first."""

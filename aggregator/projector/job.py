@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from typing import Final
 
 import asyncpg
+from aiokafka import TopicPartition
 
-from aggregator.metrics import serve
+from aggregator.health import serve
 from aggregator.projector import metrics
 from aggregator.projector.rows import Row, Rows
 from aggregator.settings import ProjectorSettings
 from aggregator.sql import queries
 from aggregator.stream.database import columns, connected, write_bisecting
 from aggregator.stream.offsets import Offsets, OffsetsMoved, advance_offsets, stored_offsets
+from aggregator.stream.progress import Progress
 from aggregator.stream.reader import Reader, Records, open_reader
 from aggregator.stream.supervision import Availability, keep_running, stop_on_signals
 from schemas.topics import Topic
@@ -26,7 +28,7 @@ ROLE: Final = "tally_projector"
 TOPICS: Final = (Topic.USAGE_TOTALS, Topic.AGGREGATOR_POSITIONS)
 READ_TIMEOUT_MS: Final = 500
 LOOK_EVERY_SECONDS: Final = 2.0
-"""How often the lag is measured, which also shows whether Kafka is there at all."""
+"""How often the lag is measured. With nothing to do, it also shows whether Kafka and Postgres are there at all."""
 
 VERDICTS: Final = ("received", "accepted", "duplicate", "rejected", "forwarded")
 
@@ -36,8 +38,9 @@ _SQL = queries(__package__)
 async def run(settings: ProjectorSettings) -> None:
     """Copy totals and ledgers to Postgres until SIGTERM or SIGINT."""
     stop = stop_on_signals()
-    serve(settings.metrics_host, settings.metrics_port)
-    await Projector(settings).run(stop)
+    projector = Projector(settings)
+    serve(settings.metrics_host, settings.metrics_port, projector.availability.unready)
+    await projector.run(stop)
 
 
 class Projector:
@@ -46,11 +49,11 @@ class Projector:
     def __init__(self, settings: ProjectorSettings) -> None:
         self._settings = settings
         self._topics = {settings.topic(topic): topic for topic in TOPICS}
-        self._availability = Availability("projector", metrics.UP)
+        self.availability = Availability("projector", metrics.UP, settings.stalled_seconds)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Copy until `stop` is set; the batch in flight is finished."""
-        await keep_running(lambda: self._session(stop), self._availability, "projector", stop)
+        await keep_running(lambda: self._session(stop), self.availability, "projector", stop)
 
     async def _session(self, stop: asyncio.Event) -> None:
         async with (
@@ -77,10 +80,15 @@ class Projector:
                     offsets |= await self._write(connection, records, offsets)
             now = time.monotonic()
             if now - looked_at > LOOK_EVERY_SECONDS:
-                for partition, lag in (await reader.lags()).items():
-                    metrics.LAG.labels(self._topics[partition.topic], partition.partition).set(lag)
+                await connection.execute("SELECT 1")
+                self._show(await reader.progress())
                 looked_at = now
-            self._availability.answering()
+            self.availability.answering()
+
+    def _show(self, partitions: dict[TopicPartition, Progress]) -> None:
+        self.availability.reading(partitions)
+        for partition, progress in partitions.items():
+            metrics.LAG.labels(self._topics[partition.topic], partition.partition).set(progress.lag)
 
     async def _write(self, connection: asyncpg.Connection, records: Records, offsets: Offsets) -> Offsets:
         """Write a batch and the offsets after it in one transaction.

@@ -9,6 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from aggregator.stream.consumer import stop_consumer
 from aggregator.stream.offsets import Offsets
+from aggregator.stream.progress import Progress
 from schemas.errors import OperatorError
 
 REQUEST_TIMEOUT_MS: Final = 10_000
@@ -50,10 +51,11 @@ class Reader:
         """What there is to read; nothing where nothing came in time."""
         return dict(await self._consumer.getmany(timeout_ms=timeout_ms, max_records=records_max))
 
-    async def lags(self) -> dict[TopicPartition, int]:
-        """How many offsets lie between what was read and the end. Raises KafkaError where Kafka is away."""
+    async def progress(self) -> dict[TopicPartition, Progress]:
+        """Where the reading stands, and how far that is from the end. Raises KafkaError where Kafka is away."""
         ends = await self._consumer.end_offsets(self._partitions)
-        return {partition: max(0, end - await self._consumer.position(partition)) for partition, end in ends.items()}
+        read = {partition: await self._consumer.position(partition) for partition in ends}
+        return {partition: Progress(read[partition], max(0, end - read[partition])) for partition, end in ends.items()}
 
 
 @asynccontextmanager

@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import asyncpg
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from prometheus_client import Gauge
 
+from aggregator.stream.progress import Progress, Stalls
 from schemas.errors import OperatorError
 
 log = logging.getLogger(__name__)
@@ -26,34 +29,61 @@ _UNMENDABLE: Final = ("28", "3D", "42")
 
 
 class Availability:
-    """Whether Kafka and Postgres answer. It is logged once for each change, and shown as 0 or 1."""
+    """Whether Kafka and Postgres answer, and the reading gets on. A change is logged once, and shown as 0 or 1."""
 
-    def __init__(self, process: str, gauge: Gauge) -> None:
+    def __init__(
+        self, process: str, gauge: Gauge, stalled_seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._process = process
         self._gauge = gauge
+        self._seconds = stalled_seconds
+        self._clock = clock
         self._pause = 0.0
-        self._is_away = False
+        self._away: str | None = None
+        self._answered_at: float | None = None
+        self._stalls: Stalls[TopicPartition] = Stalls(stalled_seconds)
 
     def answering(self) -> None:
         """A session has done what it is for."""
-        if self._is_away:
+        if self._away is not None:
             log.info("Kafka and Postgres answer the %s again.", self._process)
-        self._is_away, self._pause = False, 0.0
+        self._away, self._pause = None, 0.0
+        self._answered_at = self._clock()
         self._gauge.set(1)
+
+    def reading(self, partitions: Mapping[TopicPartition, Progress]) -> None:
+        """Where the session stands; without partitions it waits for its turn."""
+        self._stalls.observe(self._clock(), partitions)
 
     def away(self, error: Exception) -> float:
         """A session has failed; returns how long to wait before the next, in seconds."""
-        if not self._is_away:
+        why = f"{type(error).__name__}: {error}"
+        if self._away is None:
             log.warning(
-                "Kafka or Postgres does not answer the %s, which tries again until they do: %s: %s",
-                self._process,
-                type(error).__name__,
-                error,
+                "Kafka or Postgres does not answer the %s, which tries again until they do: %s", self._process, why
             )
-        self._is_away = True
+        self._away = why
         self._gauge.set(0)
+        self.reading({})
         self._pause = min(BACKOFF_MAX_SECONDS, max(BACKOFF_MIN_SECONDS, 2 * self._pause))
         return self._pause
+
+    def unready(self) -> list[str]:
+        """What is wrong, a sentence each; nothing: the process is ready."""
+        if self._away is not None:
+            return [f"Kafka or Postgres does not answer the {self._process}: {self._away}."]
+        if self._answered_at is None:
+            return [f"The {self._process} has not heard of both Kafka and Postgres yet."]
+        now = self._clock()
+        silent = now - self._answered_at
+        sentences = [
+            f"Partition {stall.key.partition} of {stall.key.topic} has {stall.lag} records to read, and none was read"
+            f" for {stall.seconds:.0f} s."
+            for stall in self._stalls.stalled(now)
+        ]
+        if silent >= self._seconds:
+            sentences.append(f"The {self._process} has done nothing for {silent:.0f} s: Kafka or Postgres is silent.")
+        return sentences
 
 
 async def keep_running(

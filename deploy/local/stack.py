@@ -21,13 +21,17 @@ from deploy.local.process import Command
 from deploy.local.supervisor import Supervisor
 from deploy.migrate import migrate
 from deploy.topics import ensure_topics
+from ingest.catalog.comparing import CatalogAhead
 from ingest.keys import Scope, bearer_hash, create_key, find_key, live_keys
 from schemas.settings import Settings
 
 GRACE_SECONDS = 5
 """So that a person sees an invoice soon; in production the default is an hour."""
 
-EXIT_REASONS = {reason.code: reason.name.lower().replace("_", " ") for reason in HaltReason}
+EXIT_REASONS = {
+    **{reason.code: reason.name.lower().replace("_", " ") for reason in HaltReason},
+    CatalogAhead.exit_code: "catalog ahead of postgres",
+}
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Stack:
             for worker in range(1, options.workers + 1):
                 await self._start_worker(worker)
         self.http = f"http://{LOOPBACK}:{http_port}"
-        await self._start_part("gateway", "gateway", {"TALLY_HTTP_PORT": str(http_port)}, self.http, "/health/ready")
+        await self._start_part("gateway", "gateway", {"TALLY_HTTP_PORT": str(http_port)}, self.http)
 
     async def _start_servers(self) -> None:
         options = self._options
@@ -129,9 +133,7 @@ class Stack:
         }
         await self._start_part(name, "aggregator", own)
 
-    async def _start_part(
-        self, name: str, part: str, own: dict[str, str], url: str | None = None, path: str = "/metrics"
-    ) -> None:
+    async def _start_part(self, name: str, part: str, own: dict[str, str], url: str | None = None) -> None:
         self._say(f"starting {name}")
         metrics_port = free_port()
         url = url or f"http://{LOOPBACK}:{metrics_port}"
@@ -145,7 +147,7 @@ class Stack:
         }
 
         async def ready() -> bool:
-            return await _answers(f"{url}{path}")
+            return await _answers(f"{url}/health/ready")
 
         await self._supervisor.start(
             Command(

@@ -22,6 +22,7 @@ STORED_BUT_UNPUBLISHED = (
     "The change is stored, but Kafka did not acknowledge it in time; send the same request again to learn when it is"
     " in force."
 )
+NOT_COMPARED = "Kafka or Postgres does not answer, and nothing was stored; send the same request again."
 
 
 @dataclass(slots=True, frozen=True)
@@ -61,11 +62,14 @@ class Changes:
         result: Saved[Entity] | None = None
         try:
             async with asyncio.timeout(self._seconds):
+                await self._outbox.compared()
                 async with self._database.transaction() as connection:
                     result = await change(connection)
                 if result.seq is not None:
                     await self._outbox.published(result.seq)
         except TimeoutError as error:
+            if not self._outbox.is_compared:
+                raise Refused(Rejection(Reason.UNAVAILABLE, NOT_COMPARED)) from error
             if result is None:
                 raise DatabaseAway("Postgres does not answer") from error
             raise Refused(Rejection(Reason.UNAVAILABLE, STORED_BUT_UNPUBLISHED)) from error

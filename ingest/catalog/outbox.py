@@ -5,7 +5,8 @@ appends the entry, its append time is stored as the time of the change of status
 crash between any two of them leaves the row unpublished, and the next pass of any gateway repeats the step. Readers
 ignore a version that they have, so a repeated publication does no harm.
 
-Not yet: a topic that holds a higher version than Postgres (restored from an old backup) must halt the publisher.
+Before the first publication of a connection to Postgres, which may have been restored from a backup just before, the
+database is compared with the topic. One that is older halts the publisher: see comparing.
 """
 
 import asyncio
@@ -15,7 +16,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.broker import BrokerAway
+from ingest.catalog.comparing import CatalogAhead, compare
 from ingest.catalog.dating import dated
+from ingest.catalog.log import CatalogLog
 from ingest.catalog.topic import CatalogTopic
 from ingest.database import Database, DatabaseAway
 from ingest.metrics import OUTBOX_BACKLOG, OUTBOX_FAILURES
@@ -52,13 +55,25 @@ async def unannounced(connection: "Connection", key: str) -> int | None:
 class Outbox:
     """Publishes the outbox of a database; any number of gateways may do so at once."""
 
-    def __init__(self, database: Database, topic: CatalogTopic) -> None:
+    def __init__(self, database: Database, topic: CatalogTopic, log: CatalogLog) -> None:
         self._database = database
         self._topic = topic
+        self._log = log
+        self._compared = asyncio.Event()
+        self._lost: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._waiting: dict[int, list[asyncio.Future[None]]] = defaultdict(list)
         # By row. A publication outlives the transaction in which it was begun: see CatalogTopic.send().
         self._sent: dict[int, asyncio.Future[int]] = {}
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether this database is known to have all that was published."""
+        return self._compared.is_set()
+
+    async def compared(self) -> None:
+        """Return once it is: before that, a change could be made to what an older backup holds."""
+        await self._compared.wait()
 
     async def published(self, seq: int) -> None:
         """Return once a row is published and its append time stored."""
@@ -73,17 +88,29 @@ class Outbox:
                 del self._waiting[seq]
 
     async def run(self) -> None:
-        """Publish for ever. Raises OperatorError."""
+        """Publish for ever. Raises OperatorError, of which CatalogAhead is one."""
         while True:
             try:
                 async with self._database.session() as connection:
                     await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
+                    connection.add_termination_listener(lambda _: self._compared.clear())
+                    await self._compare(connection)
                     while True:
                         await self._publish_all(connection)
                         await self._pause()
             except DatabaseAway as error:
                 logger.warning("the catalog's outbox waits for Postgres: %s", error)
                 await asyncio.sleep(_POLL_SECONDS)
+
+    async def _compare(self, connection: "Connection") -> None:
+        while not self._compared.is_set():
+            try:
+                self._lost = await compare(connection, self._log)
+            except BrokerAway as error:
+                logger.warning("the catalog's outbox waits for Kafka: %s", error)
+                await asyncio.sleep(_POLL_SECONDS)
+            else:
+                self._compared.set()
 
     async def _publish_all(self, connection: "Connection") -> None:
         self._wake.clear()
@@ -134,6 +161,8 @@ class Outbox:
         return times
 
     def _send(self, row: "asyncpg.Record", times: dict[int, int]) -> None:
+        if row["version"] <= self._lost.get(row["key"], 0):
+            raise CatalogAhead(self._log.topic, row["key"], self._lost[row["key"]], row["version"])
         if row["seq"] not in self._sent:
             entry = dated(json.loads(row["payload"]), times)
             value = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()

@@ -131,3 +131,76 @@ SELECT seq FROM catalog_outbox WHERE seq = ANY ($1) AND published_at IS NOT NULL
 
 -- name: backlog
 SELECT count(*) FROM catalog_outbox WHERE published_at IS NULL;
+
+
+-- The append time of an entry that is known to be published, and of about the newest one.
+-- name: newest_append_time
+SELECT floor(extract(epoch FROM max(appended_at)) * 1000)::bigint
+FROM (SELECT appended_at FROM catalog_outbox WHERE appended_at IS NOT NULL ORDER BY seq DESC LIMIT 100) AS newest;
+
+-- name: held_versions
+SELECT
+    e.kind,
+    e.id,
+    CASE e.kind
+        WHEN 'service' THEN (SELECT version FROM services WHERE id = e.id)
+        WHEN 'plan' THEN (SELECT version FROM plans WHERE id = e.id)
+        WHEN 'subscription' THEN (SELECT version FROM subscriptions WHERE id = e.id)
+        ELSE (SELECT version FROM invoices WHERE id = e.id)
+    END AS version
+FROM unnest($1::text[], $2::text[]) AS e (kind, id)
+WHERE e.kind IN ('service', 'plan', 'subscription', 'invoice');
+
+
+-- Entries read back from the topic. Each statement changes nothing where Postgres has the version already.
+-- name: rebuild_service
+INSERT INTO services AS held (id, version, document, created_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (id) DO UPDATE SET version = excluded.version, document = excluded.document, updated_at = now()
+WHERE held.version < excluded.version
+RETURNING id;
+
+-- name: rebuild_plan
+INSERT INTO plans AS held (id, version, document, created_at, service_id) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (id) DO UPDATE SET version = excluded.version, document = excluded.document, updated_at = now()
+WHERE held.version < excluded.version
+RETURNING id;
+
+-- name: rebuild_subscription
+INSERT INTO subscriptions AS held
+    (id, version, document, created_at, service_id, payment_plan_id, user_id, status)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (id) DO UPDATE
+SET
+    version = excluded.version,
+    document = excluded.document,
+    payment_plan_id = excluded.payment_plan_id,
+    status = excluded.status,
+    updated_at = now()
+WHERE held.version < excluded.version
+RETURNING id;
+
+-- The topic knows of an invoice only what it is linked to and how its status changed.
+-- name: rebuild_invoice
+UPDATE invoices SET status = $3, version = $2, paid_at = $4, updated_at = now()
+WHERE id = $1 AND version < $2
+RETURNING id;
+
+-- name: rebuild_published
+INSERT INTO catalog_outbox (key, version, payload, published_at, appended_at) VALUES ($1, $2, $3, now(), $4)
+ON CONFLICT (key, version) DO UPDATE
+SET payload = excluded.payload, published_at = excluded.published_at, appended_at = excluded.appended_at;
+
+-- What Postgres was about to publish when it was copied, and the topic has gone beyond.
+-- name: drop_unpublished
+UPDATE catalog_outbox SET published_at = now()
+WHERE key = $1 AND version <= $2 AND published_at IS NULL
+RETURNING version;
+
+
+-- The newest published version of each entry, as it went out and with the times of its changes of status.
+-- name: newest_published
+SELECT DISTINCT ON (key) key, payload
+FROM catalog_outbox
+WHERE published_at IS NOT NULL AND key > $1 AND key LIKE $2 AND ($3::text[] IS NULL OR key = ANY ($3))
+ORDER BY key, version DESC
+LIMIT $4;

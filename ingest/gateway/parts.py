@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from ingest.catalog.change import Changes
+from ingest.catalog.outbox import Outbox
 from ingest.database import Database
 from ingest.gateway.usage import UsageEvents
 from ingest.producer import UsageProducer
@@ -16,6 +17,7 @@ class Parts:
     """The gateway's parts."""
 
     database: Database
+    outbox: Outbox
     changes: Changes
     producer: UsageProducer
     usage: UsageEvents

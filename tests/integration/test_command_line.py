@@ -21,7 +21,9 @@ SECONDS_MAX = 60
 
 USAGE, FAILED = 2, 1
 
-BESIDE = re.compile(r"tally: starting |[0-9]{4}-[0-9]{2}-[0-9]{2} .* (INFO|WARNING|ERROR) aiokafka: ").match
+BESIDE = re.compile(
+    r"tally: starting |[0-9]{4}-[0-9]{2}-[0-9]{2} .* (INFO|WARNING|ERROR) (aiokafka|aggregator.health): "
+).match
 
 
 def environment(**given: str) -> dict[str, str]:

@@ -62,6 +62,11 @@ async def test_killed_broker_is_a_503_and_what_was_changed_meanwhile_goes_out_wh
     kafka: LocalKafka, database_url: str
 ) -> None:
     async with gateway_on(kafka.bootstrap, database_url) as gateway:
+
+        async def ready() -> bool:
+            return (await gateway.client.get("/health/ready")).status_code == 200
+
+        await until(ready)
         assert (await post_in_time(gateway, "/usage-events", EVENT)).status_code == 202
         os.kill(kafka.pid, signal.SIGKILL)
         for _ in range(3):

@@ -1,6 +1,5 @@
 """A real worker on a real broker: what becomes of whatever arrives on `usage-events`."""
 
-import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
@@ -10,9 +9,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from aggregator.engine.halt import HaltReason
 from schemas.position import Position
 from schemas.topics import KIB, MIB, Topic, partition_of
 from tests.integration.worker import Deployment, deployment
@@ -210,59 +207,3 @@ async def test_a_late_event_becomes_an_adjustment_of_its_closed_period(tally: De
         "eventCount": 1,
         "amount": "3.000000",  # 10^6 x 0.000003
     }
-
-
-async def halted(tally: Deployment, **extra: str) -> tuple[int | None, str]:
-    """Exit code and last words of a worker that can't work."""
-    process = await tally.start_worker(**extra)
-    _, words = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode, words.decode()
-
-
-async def test_a_worker_halts_where_its_state_is_in_use(tally: Deployment) -> None:
-    async with tally.worker():
-        await tally.put(KEY, event(), HOME)
-        await tally.decided(1)
-        code, words = await halted(tally)
-    assert code == HaltReason.STATE_LOCKED.code
-    assert "give each worker its own TALLY_STATE_DIR" in words
-    assert "Traceback" not in words
-
-
-async def test_a_worker_halts_where_the_topic_is_not_the_one_it_counted(tally: Deployment) -> None:
-    await tally.put(KEY, event(), HOME)
-    async with tally.worker():
-        await tally.decided(1)
-    await _recreate(tally, Topic.USAGE_EVENTS, {"message.timestamp.type": "LogAppendTime"})
-    await tally.put(KEY, event(eventKey="tokens#other"), HOME)
-    code, words = await halted(tally)
-    assert code == HaltReason.SOURCE_REPLACED.code
-    assert "Traceback" not in words
-
-
-async def test_a_worker_halts_on_a_topic_that_holds_the_producers_times(tally: Deployment) -> None:
-    await _recreate(tally, Topic.USAGE_EVENTS, {"message.timestamp.type": "CreateTime"})
-    await tally.put(KEY, event(), HOME)
-    code, words = await halted(tally)
-    assert code == HaltReason.NOT_APPEND_TIME.code
-    assert "message.timestamp.type=LogAppendTime" in words
-
-
-async def test_a_worker_halts_where_topics_are_missing(tally: Deployment) -> None:
-    code, words = await halted(tally, TALLY_TOPIC_PREFIX="nobody-made-these-")
-    assert code == HaltReason.TOPIC_MISSING.code
-    assert "run 'tally topics'" in words
-
-
-async def _recreate(tally: Deployment, topic: Topic, configs: dict[str, str]) -> None:
-    name = tally.settings.topic(topic)
-    admin = AIOKafkaAdminClient(bootstrap_servers=tally.settings.kafka)
-    await admin.start()
-    try:
-        await admin.delete_topics([name])
-        async with asyncio.timeout(30):
-            while name in await admin.list_topics():  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        await admin.create_topics([NewTopic(name, tally.settings.partitions, 1, topic_configs=configs)])
-    finally:
-        await admin.close()

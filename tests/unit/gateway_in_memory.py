@@ -9,6 +9,7 @@ from typing import Any, cast
 import httpx
 
 from ingest.catalog.change import Changes
+from ingest.catalog.log import CatalogLog
 from ingest.catalog.outbox import Outbox
 from ingest.catalog.topic import CatalogTopic
 from ingest.database import Database, DatabaseAway
@@ -86,8 +87,9 @@ class GatewayInMemory:
         self.key = self.keys.add(key_text("a"), list(Scope))
         database = cast(Database, self.keys)
         producer = cast(UsageProducer, self.producer)
-        changes = Changes(database, Outbox(database, cast(CatalogTopic, None)), 0.2)
-        parts = Parts(database, changes, producer, UsageEvents(producer, BODY_SECONDS), BODY_SECONDS)
+        outbox = Outbox(database, cast(CatalogTopic, None), cast(CatalogLog, None))
+        usage = UsageEvents(producer, BODY_SECONDS)
+        parts = Parts(database, outbox, Changes(database, outbox, 0.2), producer, usage, BODY_SECONDS)
         self.keyring = Keyring(database, 5)
         self.app = gateway_app(parts, self.keyring)
 

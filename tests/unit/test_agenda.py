@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from aggregator.engine.closing import Agenda, Round
-from aggregator.engine.tables import Changes, Due, Memory, Tables
+from aggregator.engine.stores import Memory
+from aggregator.engine.tables import Changes, Due, Tables
 from aggregator.rules.deciding import decide
 from schemas.topics import partition_of
 from schemas.totals import PERIOD_METER, total_key

@@ -35,14 +35,13 @@ async def get_live() -> Response:
 
 @router.get("/health/ready", response_model=Health)
 async def get_ready(parts: PartsOf) -> Response:
-    """Kafka and Postgres answer, else 503."""
-    away = [
-        FieldError(None, Reason.UNAVAILABLE, sentence)
-        for sentence in await asyncio.gather(_kafka_away(parts.producer), _postgres_away(parts.database))
-        if sentence is not None
-    ]
-    if away:
-        raise Refused(Rejection.of_fields(away))
+    """Kafka and Postgres answer, and Postgres has all that the catalog's topic holds; else 503."""
+    answers = await asyncio.gather(_kafka_away(parts.producer), _postgres_away(parts.database))
+    sentences = [sentence for sentence in answers if sentence is not None]
+    if not sentences and not parts.outbox.is_compared:
+        sentences = ["Postgres has not been compared with the catalog's topic yet."]
+    if sentences:
+        raise Refused(Rejection.of_fields(FieldError(None, Reason.UNAVAILABLE, sentence) for sentence in sentences))
     return json_answer(200, Health(status="ready").wire()).response()
 
 
