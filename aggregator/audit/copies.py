@@ -1,0 +1,87 @@
+"""The rows of Postgres that are audited, kept in a temporary database for the partitions to be compared with."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final, Protocol
+
+import asyncpg
+
+from aggregator.audit.evidence import AuditImpossible
+from aggregator.audit.homes import home_of
+from aggregator.audit.scratch import Rows, execute_all, open_scratch, queries
+
+TABLES: Final = ("invoices", "invoice_lines", "usage_totals", "ledger", "held_periods")
+CONNECT_TIMEOUT_SECONDS: Final = 10
+PREFETCHED: Final = 5_000
+
+_POSTGRES: Final = queries("postgres.sql")
+_COPIES: Final = queries("copies.sql")
+
+Row = tuple[Any, ...]
+
+
+class Snapshot(Protocol):
+    """What Postgres says at one moment."""
+
+    def rows(self, query: str) -> AsyncIterator[Row]:
+        """The rows of a query of postgres.sql."""
+
+
+class PostgresSnapshot:
+    """One transaction that sees one moment."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self._connection = connection
+
+    async def rows(self, query: str) -> AsyncIterator[Row]:
+        """The rows of a query of postgres.sql."""
+        async for row in self._connection.cursor(_POSTGRES[query], prefetch=PREFETCHED):
+            yield tuple(row)
+
+
+@asynccontextmanager
+async def postgres_snapshot(database_url: str) -> AsyncIterator[PostgresSnapshot]:
+    """A snapshot of the database. Raises AuditImpossible where it can't be read."""
+    try:
+        connection = await asyncpg.connect(database_url, timeout=CONNECT_TIMEOUT_SECONDS)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                yield PostgresSnapshot(connection)
+        finally:
+            await connection.close(timeout=CONNECT_TIMEOUT_SECONDS)
+    except asyncpg.UndefinedTableError as error:
+        raise AuditImpossible(f"The database is not one of Tally ({error}): check TALLY_DATABASE_URL.") from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        what = (
+            f"Postgres can't be read ({type(error).__name__}: {error}): is it running, and is TALLY_DATABASE_URL right?"
+        )
+        raise AuditImpossible(what) from error
+
+
+async def write_copies(path: str, snapshot: Snapshot, partitions: int) -> dict[tuple[str, str, int], int]:
+    """Keep the rows in a new temporary database. Returns up to where Postgres had followed the topics, by consumer,
+    topic and partition."""
+    with open_scratch(path) as database:
+        execute_all(database, _COPIES["tables"])
+        for table in TABLES:
+            with Rows(database, _COPIES[f"put_{table}"]) as copies:
+                async for row in snapshot.rows(table):
+                    copies.add(*((home_of(row[0], partitions), *row) if table == "usage_totals" else row))
+        execute_all(database, _COPIES["indexes"])
+    return {(row[0], row[1], row[2]): row[3] async for row in snapshot.rows("stream_offsets")}
+
+
+class Copies:
+    """The rows as one partition asks for them."""
+
+    def __init__(self, path: str) -> None:
+        self._database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+    def select(self, query: str, *arguments: Any) -> Iterable[Row]:
+        """The rows of a query of copies.sql."""
+        return self._database.execute(_COPIES[query], arguments)

@@ -1,0 +1,61 @@
+"""What a real worker, closer and projector have made agrees; and so it does after what time does to the topics."""
+
+import json
+
+import pytest
+
+from aggregator.audit.report import Check
+from schemas.topics import Topic
+from tests.integration.audit_captured import Captured
+from tests.integration.audit_world import HOME, PARTITIONS, captured
+
+
+@pytest.fixture
+def world(kafka_bootstrap: str, postgres_dsn: str) -> Captured:
+    return captured(kafka_bootstrap, postgres_dsn).copy()
+
+
+def test_what_was_made_agrees_and_every_check_has_compared_something(world: Captured) -> None:
+    report = world.audit()
+    assert report.agrees, report.findings.kept
+    assert {check for check in Check if not report.findings.compared[check]} == {Check.HELD}
+    rare = ("duplicate", "rejected", "forwarded", "forwardedInDuplicate", "voids", "voidsRepeated", "aborted")
+    assert all(report.counts[name] for name in rare), report.counts
+
+
+def test_compaction_takes_records_away_and_no_agreement(world: Captured) -> None:
+    """Of each key the last record stays, on every compacted topic."""
+    for place, records in world.records.items():
+        if place[0] in (Topic.ACCEPTED_USAGE, Topic.USAGE_TOTALS, Topic.AGGREGATOR_POSITIONS):
+            last = {record.key: record.offset for record in records}
+            world.records[place] = [record for record in records if last[record.key] == record.offset]
+    report = world.audit()
+    assert report.agrees, report.findings.kept
+
+
+def test_what_was_rejected_may_be_deleted_in_the_end(world: Captured) -> None:
+    """The ledger still counts it, and that is all that is left of it."""
+    for partition in range(PARTITIONS):
+        records = world.records[Topic.REJECTED_USAGE, partition]
+        world.beginnings[Topic.REJECTED_USAGE, partition] = records[-1].offset + 1
+    report = world.audit()
+    assert report.agrees, report.findings.kept
+
+
+def test_the_ledger_counts_what_was_rejected_and_is_deleted(world: Captured) -> None:
+    records = world.records[Topic.REJECTED_USAGE, HOME]
+    world.beginnings[Topic.REJECTED_USAGE, HOME] = records[-1].offset + 1
+    ledger = world.records[Topic.AGGREGATOR_POSITIONS, HOME][-1].document["ledger"]
+    ledger |= {"rejected": ledger["rejected"] - 1, "received": ledger["received"] - 1}
+    world.change((Topic.AGGREGATOR_POSITIONS, HOME), -1, ledger=ledger)
+    found = {disagreement.key for disagreement in world.audit().findings.kept if disagreement.check is Check.LEDGER}
+    assert found == {"rejected", "received"}
+
+
+def test_the_report_is_json(world: Captured) -> None:
+    world.records[Topic.ACCEPTED_USAGE, HOME].pop()
+    wire = json.loads(json.dumps(world.audit().wire(), default=str))
+    assert wire["agrees"] is False
+    assert {check["name"] for check in wire["checks"]} == set(Check)
+    assert {"check", "what", "partition", "offset", "id", "key", "expected", "found"} == set(wire["disagreements"][0])
+    assert len(wire["cut"]["partitions"]) == PARTITIONS

@@ -1,0 +1,119 @@
+"""What the audit says of one event by the catalog, and where the log leaves both answers open."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aggregator.audit.catalog import Catalog, write_catalog
+from aggregator.audit.events import Event
+from aggregator.audit.evidence import AuditImpossible
+from aggregator.audit.judging import judge
+from aggregator.audit.times import own_time
+
+BORN = "2026-01-01T00:00:00.000Z"
+NOON = own_time("2026-01-15T12:00:00.000Z")
+HOUR = 3_600_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record of the topic `catalog`."""
+
+    key: bytes
+    value: bytes
+    timestamp: int
+    offset: int = 0
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+def entry(key: str, at: int, **fields: Any) -> Entry:
+    document = {"id": key.partition("/")[2], "version": 1, **fields}
+    return Entry(key.encode(), json.dumps(document).encode(), at)
+
+
+def subscription(at: int = 0, version: int = 1, **fields: Any) -> Entry:
+    transitions = [{"version": 1, "status": "ACTIVE", "at": BORN}]
+    document = {
+        "serviceId": "svc",
+        "paymentPlanId": "plan",
+        "userId": "user",
+        "billingAnchor": BORN,
+        "version": version,
+        "transitions": transitions,
+        **fields,
+    }
+    return entry("subscription/sub", at, **document)
+
+
+PLAN = entry("plan/plan", 0, serviceId="svc", pricingType="USAGE_BASED", billingInterval="MONTH")
+SERVICE = entry("service/svc", 0)
+EVENT = Event("svc", "sub", "user", "tokens#1", "1.000000", NOON, None, None)
+CANCELLED = [
+    {"version": 1, "status": "ACTIVE", "at": BORN},
+    {"version": 2, "status": "CANCELLED", "at": "2026-01-15T12:00:00.000Z"},
+]
+UNDATED = [{"version": 1, "status": "ACTIVE", "at": BORN}, {"version": 2, "status": "CANCELLED", "at": None}]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Any]:
+    catalogs: list[Catalog] = []
+
+    def of(*entries: Entry) -> Catalog:
+        path = str(tmp_path / f"{len(catalogs)}.sqlite")
+        write_catalog(path, iter(entries))
+        catalogs.append(Catalog(path))
+        return catalogs[-1]
+
+    yield of
+    for catalog in catalogs:
+        catalog.close()
+
+
+@pytest.mark.parametrize(
+    ("entries", "at", "refused", "either"),
+    [
+        ([SERVICE, PLAN, subscription()], NOON, set(), set()),
+        ([PLAN, subscription()], NOON, {"service_not_found"}, set()),
+        ([SERVICE, PLAN], NOON, {"subscription_not_found"}, set()),
+        ([SERVICE, subscription()], NOON, {"subscription_not_found"}, set()),
+        ([SERVICE, PLAN, subscription(userId="eve")], NOON, {"subscription_mismatch"}, set()),
+        ([SERVICE, PLAN, subscription(transitions=CANCELLED)], NOON - 1, set(), set()),
+        ([SERVICE, PLAN, subscription(transitions=CANCELLED)], NOON, {"subscription_not_active"}, set()),
+        ([SERVICE, PLAN, subscription(NOON, 2, transitions=UNDATED)], NOON - 1, set(), set()),
+        ([SERVICE, PLAN, subscription(NOON, 2, transitions=UNDATED)], NOON, {"subscription_not_active"}, set()),
+        # a second copy of a version says nothing new
+        ([SERVICE, PLAN, subscription(NOON, 2, transitions=UNDATED), subscription(NOON + 9, 2, transitions=UNDATED)],
+         NOON + 5, {"subscription_not_active"}, set()),
+        # what came to the catalog after the event, a worker may have known or not
+        ([entry("service/svc", NOON), PLAN, subscription()], NOON, set(),
+         {"service_not_found", "subscription_not_found"}),
+        ([entry("service/svc", NOON - 1), PLAN, subscription()], NOON, set(), set()),
+        ([SERVICE, entry("plan/plan", NOON, serviceId="svc", pricingType="USAGE_BASED", billingInterval="DAY"),
+          subscription()], NOON, set(), {"subscription_not_found"}),
+        # a service's age limit is judged by every version that may have been known
+        ([entry("service/svc", 0, maxEventAgeSeconds=3600), PLAN, subscription()], NOON + HOUR, set(), set()),
+        ([entry("service/svc", 0, maxEventAgeSeconds=3600), PLAN, subscription()], NOON + HOUR + 1,
+         {"occurred_at_too_old"}, set()),
+        ([SERVICE, entry("service/svc", NOON + 9 * HOUR, version=2, maxEventAgeSeconds=3600), PLAN, subscription()],
+         NOON + 2 * HOUR, set(), {"occurred_at_too_old"}),
+        ([SERVICE, entry("service/svc", NOON, version=2, maxEventAgeSeconds=3600), PLAN, subscription()],
+         NOON + 2 * HOUR, {"occurred_at_too_old"}, set()),
+        ([SERVICE, PLAN, subscription()], NOON - 5 * 60_000, set(), set()),
+        ([SERVICE, PLAN, subscription()], NOON - 5 * 60_000 - 1, {"occurred_at_in_future"}, set()),
+    ],
+)  # fmt: skip
+def test_an_event_is_judged_as_of_its_request(
+    opened: Any, entries: list[Entry], at: int, refused: set[str], either: set[str]
+) -> None:
+    judgement = judge(EVENT, at, opened(*entries))
+    assert (set(judgement.refused), judgement.either) == (refused, either)
+
+
+def test_an_entry_that_can_not_be_read_is_named(opened: Any) -> None:
+    with pytest.raises(AuditImpossible, match="service/svc"):
+        opened(Entry(b"service/svc", b"{}", 0))
