@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := uv==0.13.9
 
-.PHONY: help setup demo test lint ci bench lock clean
+.PHONY: help setup demo test lint ci bench chaos lock clean
 
 help: ## say what each target does (this text)
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1 \2/p' Makefile | awk '{ printf "%s %-7s", $$1, $$2; $$1 = $$2 = ""; print }'
@@ -29,6 +29,9 @@ ci: lint test ## do what CI does
 bench: $(READY) ## measure the engine, then the gateway
 	$(BIN)/tally bench engine
 	$(BIN)/tally bench gateway
+
+chaos: $(READY) ## kill, freeze and spoil everything for MINUTES=10, from a SEED, and count what is left
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
 lock: ## resolve pyproject.toml anew into requirements.lock
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet $(UV)

@@ -9,6 +9,8 @@ from schemas.settings import Settings
 from schemas.topics import TOPICS, TopicSettings
 
 REPLICATION = 3
+MIN_INSYNC_REPLICAS = 2
+"""Of three. With one, an acknowledgement could come from a broker that is alone, and be lost with its disk."""
 
 
 class TopicsDiffer(OperatorError):
@@ -74,9 +76,10 @@ async def _create(
 ) -> None:
     if not topics:
         return
+    configs = {"min.insync.replicas": str(MIN_INSYNC_REPLICAS)} if replication >= REPLICATION else {}
     response = await admin.create_topics(
         [
-            NewTopic(settings.topic(t.topic), _partitions(settings, t), replication, topic_configs=t.configs)
+            NewTopic(settings.topic(t.topic), _partitions(settings, t), replication, topic_configs=configs | t.configs)
             for t in topics
         ]
     )
@@ -94,16 +97,22 @@ async def _differences(admin: AIOKafkaAdminClient, settings: Settings, topics: l
         return []
     names = {settings.topic(topic.topic): topic for topic in topics}
     found: list[str] = []
+    replicated: set[str] = set()
     for described in await admin.describe_topics(list(names)):
-        expected, count = _partitions(settings, names[described["topic"]]), len(described["partitions"])
-        if count != expected:
-            found.append(f"{described['topic']} has {count} partitions instead of {expected}")
+        name, partitions = described["topic"], described["partitions"]
+        expected = _partitions(settings, names[name])
+        if len(partitions) != expected:
+            found.append(f"{name} has {len(partitions)} partitions instead of {expected}")
+        if all(len(partition["replicas"]) >= REPLICATION for partition in partitions):
+            replicated.add(name)
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     for response in await admin.describe_configs(resources):
         for code, message, _, name, entries in response.resources:
             if code != 0:
                 raise KafkaError(message)
             actual = {entry[0]: entry[1] for entry in entries}
+            if name in replicated and (insync := int(actual["min.insync.replicas"])) < MIN_INSYNC_REPLICAS:
+                found.append(f"{name} has min.insync.replicas={insync} instead of {MIN_INSYNC_REPLICAS}")
             found.extend(
                 f"{name} has {key}={actual.get(key)} instead of {value}"
                 for key, value in names[name].configs.items()

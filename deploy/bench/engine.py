@@ -79,9 +79,9 @@ async def _run(workload: Workload, kafka: LocalKafka, directory: Path, run: int)
         expected = await publish_usage(producer, settings, workload)
     finally:
         await producer.stop()
-    async with _worker(settings, directory / f"state{run}") as pid:
-        window = await _watch(settings, workload, pid, kafka.pid)
-        memory = resident_mib(pid)
+    async with _worker(settings, directory / f"state{run}") as worker:
+        window = await _watch(settings, workload, worker, kafka.pid)
+        memory = resident_mib(worker.pid)
     ledger = await ledger_of(settings)
     audited = await _audit(settings, expected, ledger)
     events = window.last.events - window.first.events
@@ -97,7 +97,7 @@ async def _run(workload: Workload, kafka: LocalKafka, directory: Path, run: int)
 
 
 @asynccontextmanager
-async def _worker(settings: Settings, state_dir: Path) -> AsyncIterator[int]:
+async def _worker(settings: Settings, state_dir: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     environment = {
         **os.environ,
         "TALLY_KAFKA": settings.kafka,
@@ -108,7 +108,7 @@ async def _worker(settings: Settings, state_dir: Path) -> AsyncIterator[int]:
         sys.executable, "-m", "deploy.cli", "--log-level", "warning", "aggregator", env=environment
     )
     try:
-        yield process.pid
+        yield process
     finally:
         if process.returncode is None:
             process.terminate()
@@ -130,7 +130,9 @@ class _Window:
     batches: int
 
 
-async def _watch(settings: Settings, workload: Workload, pid: int, broker_pid: int) -> _Window:
+async def _watch(
+    settings: Settings, workload: Workload, worker: asyncio.subprocess.Process, broker_pid: int
+) -> _Window:
     """Follow the committed positions until all is decided."""
     decided: dict[int, int] = {}
     first: _Moment | None = None
@@ -138,14 +140,14 @@ async def _watch(settings: Settings, workload: Workload, pid: int, broker_pid: i
     deadline = time.monotonic() + 600
     progress = Progress("events decided", workload.events)
     async with reader(settings, Topic.AGGREGATOR_POSITIONS) as consumer:
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and worker.returncode is None:
             fetched = await consumer.getmany(timeout_ms=20)
             moment = None
             for record in sorted((r for rs in fetched.values() for r in rs), key=lambda r: r.timestamp):
                 decided[record.partition] = Position.of_json(record.value).ledger.received
                 batches += 1
                 events = sum(decided.values())
-                moment = _Moment(events, record.timestamp, cpu_seconds(pid), cpu_seconds(broker_pid))
+                moment = _Moment(events, record.timestamp, cpu_seconds(worker.pid), cpu_seconds(broker_pid))
                 if events == workload.events and first is not None:
                     progress.finish()
                     return _Window(first, moment, batches)
@@ -153,7 +155,7 @@ async def _watch(settings: Settings, workload: Workload, pid: int, broker_pid: i
                 progress.set(moment.events)
                 if first is None and moment.events >= workload.events * WINDOW_START_SHARE:
                     first = moment
-    raise OperatorError("The worker did not decide all events in 10 minutes; look at its log.")
+    raise OperatorError("The worker ended, or did not decide all events in 10 minutes; look at what it says above.")
 
 
 async def _audit(settings: Settings, expected: Expected, ledger: Counter[str]) -> bool:

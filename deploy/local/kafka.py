@@ -4,7 +4,9 @@ import asyncio
 import base64
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
@@ -66,14 +68,26 @@ class LocalKafka:
     """A broker whose data lives in `data`, restartable on it with any port.
 
     Port 0 is any free one. `start` runs it as a child of this process; a supervisor takes `prepare` instead.
+    `settings` go into server.properties after those of a single node, whose place they take; nodes that are to form a
+    cluster are formatted with the same `cluster_id`.
     """
 
-    def __init__(self, data: Path, port: int = 0, cache: Path | None = None, heap_mib: int = 768) -> None:
+    def __init__(
+        self,
+        data: Path,
+        port: int = 0,
+        cache: Path | None = None,
+        heap_mib: int = 768,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        cluster_id: str | None = None,
+    ) -> None:
         self._data = data.resolve()
         self._home = self._data / "kafka"
         self._port = port
         self._cache = (cache or default_cache()).resolve()
         self._heap_mib = heap_mib
+        self._own_settings = settings
+        self._cluster_id = cluster_id or new_cluster_id()
         self._claim = Claim(self._home)
         self._process: Process | None = None
 
@@ -136,7 +150,8 @@ class LocalKafka:
         (self._home / "server.properties").write_text(self._settings("log"))
 
     def _settings(self, log_dir: str) -> str:
-        return SETTINGS.format(host=LOOPBACK, port=self._port, controller_port=free_port(), log_dir=log_dir)
+        settings = SETTINGS.format(host=LOOPBACK, port=self._port, controller_port=free_port(), log_dir=log_dir)
+        return settings + "".join(f"{name}={value}\n" for name, value in self._own_settings.items())
 
     async def _format(self, archive: ClassArchive) -> None:
         """Format the storage once: in a draft, so that an interrupted one is never taken for whole."""
@@ -153,7 +168,7 @@ class LocalKafka:
                     *self._jvm(archive, archive.use()),
                     "kafka.tools.StorageTool",
                     "format",
-                    f"--cluster-id={_new_cluster_id()}",
+                    f"--cluster-id={self._cluster_id}",
                     "--config=format.properties",
                 ),
                 env=ENVIRONMENT,
@@ -201,6 +216,6 @@ class LocalKafka:
             await client.close()
 
 
-def _new_cluster_id() -> str:
+def new_cluster_id() -> str:
     """A random id in Kafka's spelling: 22 characters of URL-safe base64."""
     return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
