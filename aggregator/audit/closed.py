@@ -35,7 +35,7 @@ class Sequence:
     """A sequence of a closed period, whole; `offset` and `appended_at` are those of the last part's record."""
 
     document: dict[str, Any]
-    """The first part, for what all parts say."""
+    """What all parts say of it."""
     offset: int
     appended_at: int
     start: int
@@ -155,7 +155,7 @@ def _sequence(parts: list[tuple[Record, dict[str, Any]]]) -> Sequence:
         if prices["amount"] != last["prices"]["amount"]:
             raise ValueError("its parts have different prices")
     return Sequence(
-        document=parts[0][1],
+        document={name: last[name] for name in _OF_THE_PERIOD},
         offset=record.offset,
         appended_at=record.timestamp,
         start=own_time(last["periodStart"]),

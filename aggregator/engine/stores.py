@@ -17,7 +17,7 @@ from aggregator.engine.halt import Halt, HaltReason
 
 log = logging.getLogger(__name__)
 
-STATE_VERSION = 2
+STATE_VERSION = 1
 """Of what stands in a store. One of another version is deleted and built anew from the log."""
 _HOME = b"H"
 

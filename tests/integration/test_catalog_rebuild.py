@@ -202,7 +202,7 @@ async def test_a_database_restored_under_a_running_gateway_stops_it_before_it_pu
     backup = await world.back_up()
 
     async def restored_while_it_runs() -> None:
-        async with world.gateway() as gateway:
+        async with world.gateway(answer_seconds=1) as gateway:
             assert (await gateway.post("/subscriptions/sub/status", {"status": "CANCELLED"})).status_code == 200
             await world.restore(backup)
             await stopped(gateway)
@@ -262,7 +262,7 @@ async def test_the_status_of_an_invoice_is_raised_once_the_closer_has_written_it
     assert (code, said[:21]) == (0, "skipped invoice/inv: ")
 
     async def written_again() -> None:
-        async with world.gateway() as gateway:
+        async with world.gateway(answer_seconds=1) as gateway:
             assert (await gateway.post("/services", {"id": "svc_2", "name": "Second"})).status_code == 201
             async with world.connection() as connection:
                 await connection.execute(ISSUE)

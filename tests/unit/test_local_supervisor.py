@@ -155,6 +155,28 @@ async def test_what_never_gets_ready_fails_the_start_and_is_stopped(tmp_path: Pa
     assert gone(pid)
 
 
+async def test_what_is_up_and_not_ready_is_told_once_and_so_is_its_end(tmp_path: Path) -> None:
+    is_ready = True
+
+    async def ready() -> bool:
+        return is_ready
+
+    said: list[str] = []
+    running = Supervisor(said.append, unready_seconds=0.1)
+    try:
+        await running.start(python("worker", FOREVER, tmp_path, ready=ready))
+        is_ready = False
+        await until(lambda: len(said) == 1)
+        is_ready = True
+        await until(lambda: len(said) == 2)
+    finally:
+        await running.stop()
+    assert said == [
+        f"worker is up, and has not been ready for 0 s: see {tmp_path / 'worker.log'}",
+        "worker is ready again",
+    ]
+
+
 async def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     """Nothing is left running, and nothing holds the data, where Tally itself gets SIGKILL."""
     parent_code = """

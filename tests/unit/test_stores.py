@@ -37,7 +37,7 @@ def test_a_store_of_another_deployment_halts(tmp_path: Path, changes: dict[str, 
 def test_a_store_of_another_partition_halts(tmp_path: Path) -> None:
     stores(tmp_path).open("partition-0").close()
     (tmp_path / "partition-0").rename(tmp_path / "partition-1")
-    with pytest.raises(Halt, match="that of store 'partition-0'.*needs that of store 'partition-1'"):
+    with pytest.raises(Halt, match=r"that of store 'partition-0'.*needs that of store 'partition-1'"):
         stores(tmp_path).open("partition-1")
 
 
