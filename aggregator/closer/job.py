@@ -31,6 +31,7 @@ ROLE: Final = "tally_closer"
 READ_TIMEOUT_MS: Final = 500
 LOOK_EVERY_SECONDS: Final = 2.0
 """How often the lag is measured, which also shows whether Kafka is there at all."""
+RELEASE_SECONDS: Final = 2
 RENEWALS_PER_LEASE: Final = 3
 """A lease survives two renewals that fail or come late."""
 
@@ -70,7 +71,8 @@ class Closer:
                 metrics.EPOCH.set(0)
                 self.availability.reading({})
                 with contextlib.suppress(*AWAY):  # then it expires by itself
-                    await lease.release(connection)
+                    async with asyncio.timeout(RELEASE_SECONDS):
+                        await lease.release(connection)
 
     async def _wait_for_lease(self, connection: asyncpg.Connection, stop: asyncio.Event) -> Lease | None:
         seconds = self._settings.closer_lease_seconds

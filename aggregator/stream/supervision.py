@@ -5,8 +5,8 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final
 
 import asyncpg
 from aiokafka import TopicPartition
@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 
 BACKOFF_MIN_SECONDS: Final = 0.1
 BACKOFF_MAX_SECONDS: Final = 5.0
+
+STOP_SECONDS: Final = 8.0
+"""What is in hand gets this long when the process is told to stop: a batch takes well under a second, and what waits
+longer waits for a server that is silent. To cut it off does no harm: the next session asks what became of it."""
 
 AWAY: Final = (OSError, KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 """What a broken connection may raise; the last, where the server's goodbye came between two statements."""
@@ -87,12 +91,16 @@ class Availability:
 
 
 async def keep_running(
-    session: Callable[[], Awaitable[None]], availability: Availability, process: str, stop: asyncio.Event
+    session: Callable[[], Coroutine[Any, Any, None]],
+    availability: Availability,
+    process: str,
+    stop: asyncio.Event,
+    stop_seconds: float = STOP_SECONDS,
 ) -> None:
     """Run one session after another until `stop` is set. Raises OperatorError for what only a person can mend."""
     while not stop.is_set():
         try:
-            await session()
+            await _run_until_stopped(session(), stop, stop_seconds)
         except AWAY as error:
             if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in _UNMENDABLE:
                 raise OperatorError(
@@ -100,6 +108,22 @@ async def keep_running(
                     "run 'tally migrate', or check TALLY_DATABASE_URL."
                 ) from error
             await pause(stop, availability.away(error))
+
+
+async def _run_until_stopped(session: Coroutine[Any, Any, None], stop: asyncio.Event, stop_seconds: float) -> None:
+    """Run a session to its end, which comes `stop_seconds` after `stop` was set at the latest."""
+    running, stopping = asyncio.create_task(session), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running}, timeout=stop_seconds)
+    finally:
+        stopping.cancel()
+        is_late = running.cancel()
+        await asyncio.wait({running})
+    if is_late and running.cancelled():
+        log.warning("What was in hand did not end within %g s and was cut off.", stop_seconds)
+    else:
+        running.result()
 
 
 async def pause(stop: asyncio.Event, seconds: float) -> None:

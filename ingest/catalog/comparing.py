@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SQL: Final = named_queries("ingest.catalog")
 
-CLOCK_SLACK_MS: Final = 3_600_000
+CLOCK_SLACK_MS: Final = 600_000
 """Append times are those of the brokers that led the topic, whose clocks may differ by less than this."""
 
 

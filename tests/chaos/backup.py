@@ -1,7 +1,9 @@
 """Postgres from an older copy: taken while it is down, and put back later over what has happened since."""
 
+import asyncio
 import shutil
 import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -10,7 +12,7 @@ import asyncpg
 import httpx
 
 from tests.chaos.clients import Clients
-from tests.chaos.stack import POSTGRES, ChaosStack
+from tests.chaos.stack import POSTGRES, REPOSITORY, ChaosStack
 
 INVOICES = "SELECT id, amount, digest FROM invoices"
 
@@ -40,6 +42,19 @@ async def restore(stack: ChaosStack, copy: Path) -> None:
     shutil.rmtree(_cluster(stack))
     _copy(copy, _cluster(stack))
     await stack.start(POSTGRES)
+
+
+async def rebuild_catalog(stack: ChaosStack) -> None:
+    """Do what an operator is told to do, once closer and projector have gone on."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "deploy.cli", "catalog", "rebuild"),
+        *("--kafka", stack.target.kafka, "--database-url", stack.target.database_url),
+        cwd=REPOSITORY,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
 
 
 async def invoices(stack: ChaosStack) -> Invoices:

@@ -17,10 +17,6 @@ from tests.chaos.customers import PLANS, SERVICES, Usage, subscription, subscrip
 from tests.chaos.journal import Event, Journal, Outcome, Sent
 from tests.chaos.parts import now_ms
 
-STRAYS = True
-"""Whether events also go to partitions that are not theirs, as librdkafka's partitioner sends them."""
-VOIDS = True
-"""Whether events are taken back."""
 NDJSON = False
 """Whether batches also go as NDJSON."""
 
@@ -151,11 +147,11 @@ class Clients:
 
     async def _put(self, producer: AIOKafkaProducer) -> bool:
         """Send one event, or take one back; returns whether the producer is of further use."""
-        if VOIDS and self._chance.random() < 0.08 and (sent := self._to_take_back()) is not None:
+        if self._chance.random() < 0.08 and (sent := self._to_take_back()) is not None:
             return await self._void(producer, sent)
         event, is_retry = self._usage.next()
         home = partition_of(event["subscriptionId"], self._partitions)
-        is_stray = STRAYS and self._chance.random() < 0.5
+        is_stray = self._chance.random() < 0.5  # as librdkafka's partitioner sends it
         partition = self._chance.randrange(self._partitions) if is_stray else home
         value = json.dumps(event)
         if event["quantity"] is None:

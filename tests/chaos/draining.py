@@ -42,17 +42,11 @@ async def drain(stack: ChaosStack, log: Log, seconds: float = DRAIN_SECONDS) -> 
 def _undecided(stack: ChaosStack, log: Log) -> str:
     for tp, next_offset in log.next_offsets.items():
         topic = Topic(tp.topic.removeprefix(stack.settings.topic_prefix))
-        if topic in SOURCES and _is_read(topic):
+        if topic in SOURCES:
             position = log.positions.get(tp.partition, {"positions": {}})["positions"].get(topic, 0)
             if position < next_offset:
                 return f"{tp.topic}[{tp.partition}] is decided up to {position} of {next_offset}"
     return ""
-
-
-def _is_read(topic: Topic) -> bool:
-    from tests.chaos import clients
-
-    return topic is Topic.USAGE_EVENTS or clients.STRAYS
 
 
 def _unclosed(log: Log) -> str:

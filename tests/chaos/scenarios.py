@@ -29,6 +29,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "leader-killed": servers.leader_killed,
     "two-of-three-frozen": servers.two_of_three_frozen,
     "old-backup": servers.old_backup,
+    "old-backup-of-the-catalog": servers.old_backup_of_the_catalog,
     "wrong-clocks": strangers.wrong_clocks,
     "foreign-transactions": strangers.foreign_transactions,
 }

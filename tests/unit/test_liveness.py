@@ -1,12 +1,15 @@
 """When a part is ready, as tables: at each second what was seen, and what it then says of itself."""
 
+import asyncio
+
 import pytest
 from aiokafka import TopicPartition
 from prometheus_client import Gauge
 
 from aggregator.engine.liveness import Liveness
 from aggregator.stream.progress import Progress
-from aggregator.stream.supervision import Availability
+from aggregator.stream.supervision import Availability, keep_running
+from schemas.errors import OperatorError
 
 STALLED_SECONDS = 30
 
@@ -167,3 +170,40 @@ def test_a_process_is_not_ready_where_records_wait_and_none_is_read(availability
     assert sentence == "Partition 0 of closed-periods has 2 records to read, and none was read for 30 s."
     availability.reading({})
     assert availability.unready() == [], "another closer writes now"
+
+
+async def test_a_session_that_does_not_end_is_cut_off_when_the_process_must_stop(availability: Availability) -> None:
+    stop, began, was_cut_off = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def session() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()  # a server that is silent
+        finally:
+            was_cut_off.set()
+
+    running = asyncio.create_task(keep_running(session, availability, "closer", stop, stop_seconds=0.05))
+    await began.wait()
+    assert not running.done()
+    stop.set()
+    async with asyncio.timeout(10):
+        await running
+    assert was_cut_off.is_set()
+
+
+async def test_a_session_that_ends_in_time_is_not_cut_off_and_raises_what_went_wrong(
+    availability: Availability,
+) -> None:
+    stop, began = asyncio.Event(), asyncio.Event()
+
+    async def session() -> None:
+        began.set()
+        await stop.wait()
+        await asyncio.sleep(0)
+        raise OperatorError("a person must mend this")
+
+    running = asyncio.create_task(keep_running(session, availability, "closer", stop))
+    await began.wait()
+    stop.set()
+    with pytest.raises(OperatorError):
+        await running
