@@ -71,7 +71,7 @@ class Partition:
 
     @property
     def positions(self) -> Positions | None:
-        """The next offset of each source to decide; None until the partition is open."""
+        """The next offset of each source to decide; None while the partition is not open."""
         return None if self._tables is None else self._position(self._tables).positions
 
     async def run(self) -> None:
@@ -144,6 +144,7 @@ class Partition:
             await self._producer.stop()
         if self._tables is not None:
             self._tables.close()
+            self._tables = None  # a look at the partition that is under way finds nothing to show any more
         metrics.forget(self.number)
 
     def _position(self, tables: Tables) -> Position:
