@@ -120,7 +120,7 @@ async def test_a_gateway_whose_broker_is_frozen_stops_all_the_same(
     broker = LocalKafka(tmp_path, heap_mib=256)
     await broker.start()
     try:
-        async with gateway(broker.bootstrap, topic_prefix, database_url, TALLY_ANSWER_SECONDS="2") as (
+        async with gateway(broker.bootstrap, topic_prefix, database_url, TALLY_ANSWER_SECONDS="1") as (
             process,
             url,
             key,
