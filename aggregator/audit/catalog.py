@@ -188,10 +188,12 @@ def write_catalog(path: str, records: Iterable[Record]) -> None:
                 continue
             key = record.key.decode(errors="replace")
             try:
-                version = int(json.loads(record.value)["version"])
-            except (ValueError, LookupError, TypeError) as error:
+                document = json.loads(record.value)
+                version = int(document["version"])
+                has_times = None not in [transition["at"] for transition in document.get("transitions", ())]
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
                 raise _unreadable(key, error) from error
-            database.execute(_SQL["keep"], (key, version, record.timestamp, record.value))
+            database.execute(_SQL["keep"], (key, version, record.timestamp, record.value, has_times))
 
 
 def _unreadable(key: str, error: Exception) -> AuditImpossible:

@@ -8,8 +8,10 @@ CREATE TABLE entry (
 ) WITHOUT ROWID
 
 -- name: keep
--- The first record of a version tells when it came to hold; one that was published again changes nothing.
-INSERT OR IGNORE INTO entry (key, version, at, value) VALUES (?, ?, ?, ?)
+-- The first record of a version tells when it came to hold. One that was published again changes nothing, unless it has
+-- all times of its own (?5): compaction may have left a later record to be the first.
+INSERT INTO entry (key, version, at, value) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (key, version) DO UPDATE SET value = excluded.value WHERE ?5
 
 -- name: versions
 SELECT version, at, value FROM entry WHERE key = ? ORDER BY version

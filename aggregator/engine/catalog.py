@@ -25,6 +25,7 @@ from aggregator.engine.stores import halting
 from aggregator.rules.account import Account
 from aggregator.stream.consumer import stop_consumer
 from aggregator.stream.reader import REQUEST_TIMEOUT_MS
+from schemas.catalog import supersedes
 from schemas.invoice import CatalogInvoice
 from schemas.plan import Plan
 from schemas.service import Service
@@ -108,10 +109,10 @@ class CatalogStore:
             iterator.status()
 
     def apply(self, records: list[Any], next_offset: int) -> None:
-        """Take over records of the topic, in its order. A version lower than the one held is ignored.
+        """Take over records of the topic, in its order. One that does not supersede the one held is ignored.
 
-        One that can't be read takes its place too: who needs the entry must not go on with an older one. Any version
-        that can be read takes its place again.
+        One that can't be read takes its place too: who needs the entry must not go on with an older one. Any that can
+        be read takes its place again.
         """
         batch = WriteBatch(raw_mode=True)
         newest: dict[bytes, Any] = {}
@@ -133,14 +134,17 @@ class CatalogStore:
         self._forget(newest)
 
     def _is_newer(self, record: Any, newest: dict[bytes, Any]) -> bool:
-        version = _version(record.value)
         if record.key in newest:
             held: bytes | None = newest[record.key].value
         else:
             stored = self._get(b"R" + record.key)
             held = None if stored is None else stored[8:]
-        held_version = None if held is None else _version(held)
-        return version is None or held_version is None or version >= held_version
+        if held is None:
+            return True
+        try:
+            return supersedes(json.loads(record.value), json.loads(held))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return True
 
     def _forget(self, keys: dict[bytes, Any]) -> None:
         for key in keys:
@@ -195,12 +199,15 @@ def _names_an_entry(record: Any) -> bool:
     return False
 
 
-def _version(value: bytes) -> int | None:
-    """The version of an entry, None where it can't be read."""
-    try:
-        return int(json.loads(value)["version"])
-    except (ValueError, KeyError, TypeError):
-        return None
+def _consumer(bootstrap: str) -> AIOKafkaConsumer:
+    return AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        request_timeout_ms=REQUEST_TIMEOUT_MS,
+        fetch_max_wait_ms=100,
+    )
 
 
 class CatalogFollower:
@@ -209,19 +216,16 @@ class CatalogFollower:
     def __init__(self, store: CatalogStore, topic: str, bootstrap: str) -> None:
         self.store = store
         self._tp = TopicPartition(topic, 0)
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            request_timeout_ms=REQUEST_TIMEOUT_MS,
-            fetch_max_wait_ms=100,
-        )
+        self._consumer = _consumer(bootstrap)
+        # A broker answers the requests of a connection one after the other, and a fetch waits there for records: by the
+        # consumer that fetches, the end would be told up to 100 ms later.
+        self._asker = _consumer(bootstrap)
         self._running: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect, and read all there is."""
+        await self._asker.start()
         await self._consumer.start()
         self._consumer.assign([self._tp])
         begin = (await self._consumer.beginning_offsets([self._tp]))[self._tp]
@@ -239,6 +243,7 @@ class CatalogFollower:
             if task is not None:
                 task.cancel()
         await stop_consumer(self._consumer)
+        await stop_consumer(self._asker)
 
     async def barrier(self) -> None:
         """Apply all that the topic held when this was called. One request is in flight however many wait: a caller
@@ -251,7 +256,7 @@ class CatalogFollower:
         if running is not None:
             await asyncio.wait([running])
         self._running, self._waiting = self._waiting, None
-        end = (await self._consumer.end_offsets([self._tp]))[self._tp]
+        end = (await self._asker.end_offsets([self._tp]))[self._tp]
         self._check_end(end, await self._consumer.position(self._tp))
         while (position := await self._consumer.position(self._tp)) < end:
             try:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 EVENT_SOURCES = (Topic.USAGE_EVENTS, Topic.USAGE_FORWARDED)
 SECOND_MS = 1_000
+PATIENCE = 3
+"""How many times as long as a transaction may take, the opening or release of a partition may wait for Kafka. Twice as
+long is what the group waits for a member that is to give up a partition."""
 TICK_SECONDS = 1.0
 """How often the agenda is looked at."""
 
@@ -115,7 +118,8 @@ class Partition:
             max_batch_size=BATCH_BYTES_MAX,
             linger_ms=0,
         )
-        await self._producer.start()  # InitProducerId: fences the former owner and aborts what it left open
+        # InitProducerId: fences the former owner and aborts what it left open.
+        await self._within_time("begin its transactions", self._producer.start())
         tables = Tables(shared.stores.open(f"partition-{self.number}"))
         self._tables = tables
         restored = await Restore(tables, shared.names, self.number, settings.kafka).run()
@@ -123,7 +127,7 @@ class Partition:
         if position.partitions != shared.partitions:
             what = f"The sources had {position.partitions} partitions, and have {shared.partitions}"
             raise Halt(HaltReason.PARTITIONS_CHANGED, what)
-        await self._sources.read_on(position)
+        await self._within_time("show its log", self._sources.read_on(position))
         agenda = Agenda(tables, shared.catalog.store, self.number, shared.partitions, settings.grace_seconds)
         commits = Commits(
             self._producer, shared.names, self.number, tables, agenda, settings.transaction_timeout_seconds
@@ -138,6 +142,22 @@ class Partition:
             restored,
         )
         return tables, agenda, commits
+
+    async def _within_time(self, what: str, asking: Coroutine[Any, Any, None]) -> None:
+        """Ask Kafka, and halt where it does not answer: nobody else would notice a partition that is never opened.
+
+        The time is counted from without, for aiokafka has been seen to lose a cancellation.
+        """
+        seconds = PATIENCE * self._settings.transaction_timeout_seconds
+        asked = asyncio.create_task(asking)
+        try:
+            await asyncio.wait({asked}, timeout=seconds)
+            if not asked.done():
+                what = f"Kafka did not let partition {self.number} {what} within {seconds} s"
+                raise Halt(HaltReason.PARTITION_STUCK, what)
+            asked.result()
+        finally:
+            asked.cancel()
 
     async def _release(self) -> None:
         if self._producer is not None:

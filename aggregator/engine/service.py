@@ -17,7 +17,7 @@ from aggregator.engine.cluster import find_cluster
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.liveness import Liveness
 from aggregator.engine.originals import Originals
-from aggregator.engine.partition import Partition, Shared
+from aggregator.engine.partition import PATIENCE, Partition, Shared
 from aggregator.engine.stores import Memory, Stores, owner_of
 from aggregator.engine.watch import watch
 from aggregator.settings import AggregatorSettings
@@ -108,9 +108,19 @@ class Engine(Service):
         self._owned[number] = (partition, task)
 
     async def release(self, numbers: set[int]) -> None:
-        """Stop to work on partitions."""
+        """Stop to work on partitions. Ends the process where that takes too long: the group goes on without it by
+        then, and it would own nothing for ever."""
         owned = [self._owned.pop(number) for number in numbers & set(self._owned)]
-        await asyncio.gather(*(partition.stop(task) for partition, task in owned))
+        stopping = {asyncio.create_task(partition.stop(task)): partition.number for partition, task in owned}
+        if not stopping:
+            return
+        seconds = PATIENCE * self._settings.transaction_timeout_seconds
+        stopped, late = await asyncio.wait(stopping, timeout=seconds)
+        if late:
+            stuck = ", ".join(str(stopping[task]) for task in late)
+            _exit(Halt(HaltReason.PARTITION_STUCK, f"Partition {stuck} could not be given up within {seconds} s"))
+        for task in stopped:
+            task.result()
 
     def joined(self) -> None:
         """The group has said which partitions are this worker's, perhaps none."""

@@ -10,6 +10,7 @@ import asyncpg
 from deploy.flags import add_flags, settings_of
 from deploy.migrate import connect
 from ingest.broker import Broker, BrokerAway
+from ingest.catalog.comparing import SQL
 from ingest.catalog.log import CatalogLog
 from ingest.catalog.rebuilding import published_entries, rebuild
 from ingest.catalog.topic import CatalogTopic
@@ -76,6 +77,8 @@ async def _republish(connection: asyncpg.Connection, settings: Settings, keys: S
         raise BrokerAway("it did not acknowledge in time") from error
     finally:
         await broker.close()
+    if not keys:  # perhaps to a topic that was made anew: the gateways follow it from its first record
+        await connection.execute(SQL["follow_anew"], settings.topic(Topic.CATALOG))
     if missing := sorted(set(keys) - set(published)):
         raise OperatorError(
             f"Postgres has not published {', '.join(missing)}: write keys as subscription/ID, plan/ID, service/ID or"

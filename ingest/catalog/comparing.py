@@ -1,14 +1,13 @@
 """Whether Postgres knows all that it has published: a database restored from an older backup does not.
 
-A change is committed to Postgres before it is published. So what Postgres lacks was published after all that it knows
-to be published, and only the topic's records since then are read.
+A change is committed to Postgres before it is published. So a version on the topic that Postgres does not hold was
+published by what the database was before.
 """
 
 from collections.abc import Iterable, Mapping
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from ingest.catalog.log import CatalogLog, Published
+from ingest.catalog.log import Published
 from ingest.queries import named_queries
 from schemas.errors import OperatorError
 
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
     from ingest.database import Connection
 
 SQL: Final = named_queries("ingest.catalog")
-
-CLOCK_SLACK_MS: Final = 600_000
-"""Append times are those of the brokers that led the topic, whose clocks may differ by less than this."""
 
 
 class CatalogAhead(OperatorError):
@@ -34,36 +30,33 @@ class CatalogAhead(OperatorError):
         )
 
 
-async def compare(connection: "Connection", log: CatalogLog) -> dict[str, int]:
+async def compare(connection: "Connection", topic: str, entries: Iterable[Published]) -> dict[str, int]:
     """The versions of invoices that the topic holds beyond their first and Postgres lacks wholly: the closer may write
-    them again. Raises CatalogAhead for any other entry that Postgres lacks, and BrokerAway."""
-    newest: int | None = await connection.fetchval(SQL["newest_append_time"])
+    them again. Raises CatalogAhead for any other entry that Postgres lacks."""
     lost: dict[str, int] = {}
     ahead: dict[str, tuple[int, int | None]] = {}
-    async with aclosing(log.since(None if newest is None else newest - CLOCK_SLACK_MS)) as parts:
-        async for part in parts:
-            for entry, held in await beyond_postgres(connection, part):
-                if held is None and entry.kind == "invoice":
-                    if entry.version > 1:
-                        lost[entry.key] = entry.version
-                else:
-                    ahead[entry.key] = (entry.version, held)
+    for entry, held in await beyond_postgres(connection, entries):
+        if held is None and entry.kind == "invoice":
+            if entry.version > 1:
+                lost[entry.key] = entry.version
+        else:
+            ahead[entry.key] = (entry.version, held)
     for key, (version, held) in ahead.items():
-        raise CatalogAhead(log.topic, key, version, held, more=len(ahead) - 1)
+        raise CatalogAhead(topic, key, version, held, more=len(ahead) - 1)
     return lost
 
 
 async def beyond_postgres(connection: "Connection", entries: Iterable[Published]) -> list[tuple[Published, int | None]]:
     """Those entries whose version is higher than the one that Postgres holds, each with that: None where it has none.
-    Of several versions of an entry the highest is meant."""
-    highest: dict[str, Published] = {}
+    Of several records of an entry the one that supersedes all others is meant."""
+    newest: dict[str, Published] = {}
     for entry in entries:
-        if entry.key not in highest or entry.version >= highest[entry.key].version:
-            highest[entry.key] = entry
-    held = await held_versions(connection, highest)
+        if entry.key not in newest or entry.supersedes(newest[entry.key]):
+            newest[entry.key] = entry
+    held = await held_versions(connection, newest)
     return [
         (entry, held[key])
-        for key, entry in highest.items()
+        for key, entry in newest.items()
         if key in held and (held[key] is None or entry.version > (held[key] or 0))
     ]
 

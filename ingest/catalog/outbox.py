@@ -1,12 +1,12 @@
 """From Postgres to the topic `catalog`: what was changed is published, in order, until it is.
 
-A change and its outbox row are one transaction. Publishing the row is a second step, with three more: the broker
-appends the entry, its append time is stored as the time of the change of status, and whoever waits for it is told. A
-crash between any two of them leaves the row unpublished, and the next pass of any gateway repeats the step. Readers
-ignore a version that they have, so a repeated publication does no harm.
+A change and its outbox row are one transaction. Publishing the row is a second step: the broker appends the entry, and
+then it is found in the topic, which gives the change of status its time, tells whoever waits for it, and marks the row.
+A crash between any two of them leaves the row unmarked. The next turn of any gateway first looks at what is in the
+topic, and so publishes no entry twice but one that was still on its way; how that is told apart, see following.
 
-Before the first publication of a connection to Postgres, which may have been restored from a backup just before, the
-database is compared with the topic. One that is older halts the publisher: see comparing.
+One gateway publishes at a time: the one that holds the row of how far the topic is followed. A gateway that hangs
+while it does loses its transaction, and with it the row, by Postgres's idle_in_transaction_session_timeout.
 """
 
 import asyncio
@@ -16,14 +16,13 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.broker import BrokerAway
-from ingest.catalog.comparing import CatalogAhead, compare
+from ingest.catalog.comparing import SQL, CatalogAhead
 from ingest.catalog.dating import dated
+from ingest.catalog.following import Follower, append_times
 from ingest.catalog.log import CatalogLog
-from ingest.catalog.topic import CatalogTopic
+from ingest.catalog.topic import CatalogTopic, NotTaken
 from ingest.database import Database, DatabaseAway
 from ingest.metrics import OUTBOX_BACKLOG, OUTBOX_FAILURES
-from ingest.queries import named_queries
-from schemas.timestamps import timestamp_text
 
 if TYPE_CHECKING:
     import asyncpg
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SQL: Final = named_queries("ingest.catalog")
 CHANNEL: Final = "catalog_outbox"
 
 _ROWS_MAX: Final = 500
@@ -60,10 +58,10 @@ class Outbox:
         self._topic = topic
         self._log = log
         self._compared = asyncio.Event()
-        self._lost: dict[str, int] = {}
         self._wake = asyncio.Event()
         self._waiting: dict[int, list[asyncio.Future[None]]] = defaultdict(list)
-        # By row. A publication outlives the transaction in which it was begun: see CatalogTopic.send().
+        # By row, until the topic has shown it. A publication outlives the turn in which it was begun: see
+        # CatalogTopic.send().
         self._sent: dict[int, asyncio.Future[int]] = {}
 
     @property
@@ -94,110 +92,78 @@ class Outbox:
                 async with self._database.session() as connection:
                     await connection.add_listener(CHANNEL, lambda *_: self._wake.set())
                     connection.add_termination_listener(lambda _: self._compared.clear())
-                    await self._compare(connection)
                     while True:
-                        await self._publish_all(connection)
-                        await self._pause()
+                        await self._follow(connection)
             except DatabaseAway as error:
                 logger.warning("the catalog's outbox waits for Postgres: %s", error)
                 await asyncio.sleep(_POLL_SECONDS)
 
-    async def _compare(self, connection: "Connection") -> None:
-        while not self._compared.is_set():
-            try:
-                self._lost = await compare(connection, self._log)
-            except BrokerAway as error:
-                logger.warning("the catalog's outbox waits for Kafka: %s", error)
-                await asyncio.sleep(_POLL_SECONDS)
-            else:
+    async def _follow(self, connection: "Connection") -> None:
+        """Take turns for as long as Kafka answers."""
+        try:
+            async with self._log.reading() as reading:
+                follower = Follower(reading, self._log)
+                await follower.compare(connection)
                 self._compared.set()
+                while True:
+                    await self._publish_all(connection, follower)
+                    await self._pause()
+        except BrokerAway as error:
+            OUTBOX_FAILURES.inc()
+            logger.warning("the catalog's outbox waits for Kafka: %s", error)
+            await self._tell(connection)
+            await asyncio.sleep(_POLL_SECONDS)
 
-    async def _publish_all(self, connection: "Connection") -> None:
+    async def _publish_all(self, connection: "Connection", follower: Follower) -> None:
         self._wake.clear()
         try:
-            while await self._publish_some(connection):
+            while await self._publish_some(connection, follower):
                 await self._tell(connection)
-        except BrokerAway as error:
+        except NotTaken as error:
             OUTBOX_FAILURES.inc()
             logger.warning("the catalog's outbox waits for Kafka: %s", error)
         await self._tell(connection)
         OUTBOX_BACKLOG.set(await connection.fetchval(SQL["backlog"]))
 
-    async def _publish_some(self, connection: "Connection") -> int:
-        """Publish the oldest unpublished version of some keys, and store their append times; returns how many.
+    async def _publish_some(self, connection: "Connection", follower: Follower) -> bool:
+        """A turn: date what is in the topic, publish the oldest unpublished version of some keys, and date them.
+        Returns whether any was published. Raises NotTaken where the broker did not take an entry; others went out.
 
-        The rows stay locked meanwhile, so that no other gateway publishes them too. Where Kafka is away for longer
-        than Postgres bears an idle transaction, Postgres ends it; the publication goes on and is found again here.
+        Where Kafka is away for longer than Postgres bears an idle transaction, Postgres ends it; the publication goes
+        on, and a later turn finds it in the topic.
         """
         async with connection.transaction():
-            rows = await connection.fetch(SQL["take_unpublished"], _ROWS_MAX)
-            if not rows:
-                self._forget_published()
-                return 0
-            times = await self._append_times(connection, rows)
+            if not await follower.take_turn(connection):
+                return False  # the gateway whose turn it is notifies
+            await self._date(connection, follower)
+            rows = await connection.fetch(SQL["take_unpublished"], _ROWS_MAX, list(self._sent))
+            times = await append_times(connection, [row["key"] for row in rows])
             for row in rows:
-                self._send(row, times[row["key"]])
-            await asyncio.wait([self._sent[row["seq"]] for row in rows])
-            outcomes = {row["seq"]: self._outcome(row["seq"]) for row in rows}
-            published = {seq: at for seq, at in outcomes.items() if isinstance(at, int)}
-            await self._store(connection, [row for row in rows if row["seq"] in published], published, times)
-        for seq in published:
-            del self._sent[seq]
-        for outcome in outcomes.values():
-            if isinstance(outcome, BrokerAway):
-                raise outcome
-        return len(rows)
+                self._send(row, times.get(row["key"], {}), follower.lost)
+            if self._sent:
+                await asyncio.wait(self._sent.values())
+            count = await self._date(connection, follower)
+            unshown = {row["seq"] for row in await connection.fetch(SQL["unpublished"], list(self._sent))}
+            failures = [error for future in self._sent.values() if (error := future.exception()) is not None]
+            self._sent = {
+                seq: future for seq, future in self._sent.items() if seq in unshown and future.exception() is None
+            }
+        for failure in failures:
+            raise failure
+        return count > 0
 
-    def _forget_published(self) -> None:
-        """What was sent and is published all the same: by another gateway, while this one had lost its connection."""
-        self._sent = {seq: future for seq, future in self._sent.items() if not future.done()}
+    async def _date(self, connection: "Connection", follower: Follower) -> int:
+        """Date what is in the topic, and publish once more what must not stay as it is there."""
+        count, twice = await follower.follow(connection)
+        if twice:
+            logger.warning("published again, with all times: %s", ", ".join(key for key, _ in twice))
+            await asyncio.gather(*(self._topic.send(key.encode(), _value(entry)) for key, entry in twice))
+        return count
 
-    async def _append_times(
-        self, connection: "Connection", rows: list["asyncpg.Record"]
-    ) -> defaultdict[str, dict[int, int]]:
-        times: defaultdict[str, dict[int, int]] = defaultdict(dict)
-        for row in await connection.fetch(SQL["append_times"], [row["key"] for row in rows]):
-            times[row["key"]][row["version"]] = row["at"]
-        return times
-
-    def _send(self, row: "asyncpg.Record", times: dict[int, int]) -> None:
-        if row["version"] <= self._lost.get(row["key"], 0):
-            raise CatalogAhead(self._log.topic, row["key"], self._lost[row["key"]], row["version"])
-        if row["seq"] not in self._sent:
-            entry = dated(json.loads(row["payload"]), times)
-            value = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()
-            self._sent[row["seq"]] = self._topic.send(row["key"].encode(), value)
-
-    def _outcome(self, seq: int) -> int | BrokerAway:
-        """The append time of what was sent, or why it will be sent again."""
-        try:
-            return self._sent[seq].result()
-        except BrokerAway as error:
-            del self._sent[seq]
-            return error
-
-    async def _store(
-        self,
-        connection: "Connection",
-        rows: list["asyncpg.Record"],
-        published: dict[int, int],
-        times: dict[str, dict[int, int]],
-    ) -> None:
-        payloads = [
-            json.dumps(
-                dated(json.loads(row["payload"]), {**times[row["key"]], row["version"]: published[row["seq"]]}),
-                ensure_ascii=False,
-            )
-            for row in rows
-        ]
-        await connection.execute(SQL["mark_published"], list(published), list(published.values()), payloads)
-        changes = [
-            (row["key"].removeprefix("subscription/"), row["version"], timestamp_text(published[row["seq"]]))
-            for row in rows
-            if row["key"].startswith("subscription/")
-        ]
-        if changes:
-            await connection.execute(SQL["date_transitions"], *map(list, zip(*changes, strict=True)))
+    def _send(self, row: "asyncpg.Record", times: dict[int, int], lost: dict[str, int]) -> None:
+        if row["version"] <= lost.get(row["key"], 0):
+            raise CatalogAhead(self._log.topic, row["key"], lost[row["key"]], row["version"])
+        self._sent[row["seq"]] = self._topic.send(row["key"].encode(), _value(dated(json.loads(row["payload"]), times)))
 
     async def _tell(self, connection: "Connection") -> None:
         if self._waiting:
@@ -213,3 +179,7 @@ class Outbox:
                 await self._wake.wait()
         except TimeoutError:
             return
+
+
+def _value(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode()

@@ -5,7 +5,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from ingest.catalog.change import Saved, saved, unchanged
-from ingest.catalog.outbox import SQL
+from ingest.catalog.comparing import SQL
 from ingest.catalog.page import Page, PageRequest
 from ingest.catalog.services import find_service
 from ingest.refused import Refused

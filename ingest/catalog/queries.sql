@@ -81,8 +81,8 @@ ORDER BY s.created_at DESC, s.id DESC
 LIMIT $4;
 
 
--- The oldest unpublished version of each key: versions of a key go out one after the other, and no two publishers work
--- on one key. A row taken by another publisher is skipped, its successors are not yet the oldest.
+-- The oldest unpublished version of each key: versions of a key go out one after the other. Those that were sent ($2)
+-- and are not in the topic yet wait.
 -- name: take_unpublished
 SELECT o.seq, o.key, o.version, o.payload
 FROM catalog_outbox AS o
@@ -91,9 +91,39 @@ WHERE o.published_at IS NULL
         SELECT FROM catalog_outbox AS earlier
         WHERE earlier.key = o.key AND earlier.version < o.version AND earlier.published_at IS NULL
     )
+    AND o.seq <> ALL ($2::bigint[])
 ORDER BY o.seq
-LIMIT $1
-FOR UPDATE OF o SKIP LOCKED;
+LIMIT $1;
+
+-- How far the topic is followed. Whoever holds the row publishes and dates; others let it.
+-- name: begin_following
+INSERT INTO catalog_topic (name, next_offset) VALUES ($1, 0) ON CONFLICT DO NOTHING;
+
+-- name: followed
+SELECT next_offset FROM catalog_topic WHERE name = $1;
+
+-- name: take_turn
+SELECT next_offset FROM catalog_topic WHERE name = $1 FOR UPDATE SKIP LOCKED;
+
+-- name: followed_to
+UPDATE catalog_topic SET next_offset = $2 WHERE name = $1;
+
+-- name: follow_anew
+UPDATE catalog_topic SET next_offset = 0 WHERE name = $1;
+
+-- The rows of these versions, each with the newest version of its key that is published (0: none).
+-- name: rows
+SELECT
+    o.seq,
+    o.key,
+    o.version,
+    o.payload,
+    floor(extract(epoch FROM o.appended_at) * 1000)::bigint AS appended_at,
+    coalesce((SELECT max(n.version) FROM catalog_outbox AS n WHERE n.key = o.key AND n.appended_at IS NOT NULL), 0)
+        AS newest
+FROM catalog_outbox AS o
+JOIN (SELECT DISTINCT * FROM unnest($1::text[], $2::integer[]) AS e (key, version)) AS e
+    ON e.key = o.key AND e.version = o.version;
 
 -- name: append_times
 SELECT key, version, floor(extract(epoch FROM appended_at) * 1000)::bigint AS at
@@ -101,13 +131,17 @@ FROM catalog_outbox
 WHERE key = ANY ($1) AND appended_at IS NOT NULL;
 
 -- name: mark_published
-UPDATE catalog_outbox AS o
-SET
-    published_at = clock_timestamp(),
-    appended_at = timestamptz 'epoch' + p.at * interval '1 millisecond',
-    payload = p.payload
-FROM unnest($1::bigint[], $2::bigint[], $3::jsonb[]) AS p (seq, at, payload)
-WHERE o.seq = p.seq;
+WITH published AS (
+    UPDATE catalog_outbox AS o
+    SET
+        published_at = clock_timestamp(),
+        appended_at = timestamptz 'epoch' + p.at * interval '1 millisecond',
+        payload = p.payload
+    FROM unnest($1::bigint[], $2::bigint[], $3::jsonb[]) AS p (seq, at, payload)
+    WHERE o.seq = p.seq
+    RETURNING 1
+)
+SELECT pg_notify('catalog_outbox', '') FROM published LIMIT 1;
 
 -- The change of status that this version made gets its time, in the subscription itself.
 -- name: date_transitions
@@ -126,17 +160,15 @@ SET document = jsonb_set(s.document, '{transitions}', (
 FROM unnest($1::text[], $2::integer[], $3::text[]) AS p (id, version, at)
 WHERE s.id = p.id;
 
+-- name: unpublished
+SELECT seq FROM catalog_outbox WHERE seq = ANY ($1) AND published_at IS NULL;
+
 -- name: published
 SELECT seq FROM catalog_outbox WHERE seq = ANY ($1) AND published_at IS NOT NULL;
 
 -- name: backlog
 SELECT count(*) FROM catalog_outbox WHERE published_at IS NULL;
 
-
--- The append time of an entry that is known to be published, and of about the newest one.
--- name: newest_append_time
-SELECT floor(extract(epoch FROM max(appended_at)) * 1000)::bigint
-FROM (SELECT appended_at FROM catalog_outbox WHERE appended_at IS NOT NULL ORDER BY seq DESC LIMIT 100) AS newest;
 
 -- name: held_versions
 SELECT

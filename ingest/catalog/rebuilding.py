@@ -6,7 +6,6 @@ the closer writes its invoices again by itself, and one that a caller made is lo
 
 import json
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
@@ -34,10 +33,10 @@ async def rebuild(connection: "Connection", log: CatalogLog) -> list[str]:
     Doing it again changes nothing. Raises BrokerAway.
     """
     behind: dict[str, tuple[Published, int | None]] = {}
-    async with aclosing(log.since(None)) as parts:
-        async for part in parts:
+    async with log.reading() as reading:
+        async for part in reading.rest():
             for entry, held in await beyond_postgres(connection, part):
-                if entry.key not in behind or entry.version >= behind[entry.key][0].version:
+                if entry.key not in behind or entry.supersedes(behind[entry.key][0]):
                     behind[entry.key] = entry, held
     said: list[str] = []
     async with connection.transaction():

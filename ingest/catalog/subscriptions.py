@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ingest.catalog.change import Saved, saved, unchanged
-from ingest.catalog.outbox import SQL
+from ingest.catalog.comparing import SQL
 from ingest.catalog.page import Page, PageRequest
 from ingest.catalog.plans import find_plan
 from ingest.catalog.services import find_service

@@ -182,9 +182,9 @@ def unpublished(crash: Crash) -> None:
 
 def undated(crash: Crash) -> None:
     """A change of the catalog is in its topic, and its append time not in Postgres."""
-    from ingest.catalog.outbox import Outbox
+    from ingest.catalog.following import Follower
 
-    before(Outbox, "_store", crash)
+    before(Follower, "_date", crash)
 
 
 POINTS: dict[str, tuple[str, Callable[[Crash], None]]] = {

@@ -121,28 +121,18 @@ def meter_of(event_key: str) -> str:
     return event_key.partition("#")[0]
 
 
-def published_twice(log: Log) -> set[str]:
-    """The subscriptions of which a version stands in the catalog's topic more than once."""
-    found = set()
-    for key, versions in log.catalog.items():
-        numbers = [_document(version)["version"] for version in versions]
-        if key.startswith("subscription/") and len(numbers) > len(set(numbers)):
-            found.add(key.removeprefix("subscription/"))
-    return found
-
-
 def _active(versions: list[Arrived], at: int) -> Validity:
-    """The status at a request. A version that was published twice has two times, and either may have been known."""
+    """The status at a request. A change happened when its version was first appended, however often it was; whether
+    that was before a request of the same millisecond, the log does not tell."""
     first_seen: dict[int, int] = {}
     for version in versions:
-        number = int(_document(version)["version"])
-        first_seen[number] = min(version.at, first_seen.get(number, version.at))
+        first_seen.setdefault(int(_document(version)["version"]), version.at)
+    newest = max(versions, key=lambda version: int(_document(version)["version"]))
     early = late = None
-    for transition in _document(versions[-1])["transitions"]:
-        begun = first_seen.get(int(transition["version"]), at + 1)
-        dated = versions[-1].at if transition["at"] is None else _ms(transition["at"])
-        early = transition["status"] if early is None or min(begun, dated) <= at else early
-        late = transition["status"] if late is None or max(begun, dated) < at else late
+    for transition in _document(newest)["transitions"]:
+        begun = first_seen[int(transition["version"])]
+        early = transition["status"] if early is None or begun <= at else early
+        late = transition["status"] if late is None or begun < at else late
     if early == late:
         return Validity.YES if early == "ACTIVE" else Validity.NO
     return Validity.EITHER

@@ -17,6 +17,7 @@ from tests.chaos.cluster import Cluster
 from tests.chaos.parts import Part
 
 TOPIC = str(Topic.USAGE_EVENTS)
+SECONDS = 30
 
 
 @pytest.fixture
@@ -38,8 +39,10 @@ async def test_three_replicas_come_with_two_in_sync(three_brokers: Settings) -> 
     admin = AIOKafkaAdminClient(bootstrap_servers=three_brokers.kafka)
     await admin.start()
     try:
-        for topic in await admin.describe_topics([str(topic) for topic in Topic]):
-            assert {len(partition["replicas"]) for partition in topic["partitions"]} == {3}, topic["topic"]
+        async with asyncio.timeout(SECONDS):  # each broker learns of a new topic in its own time
+            while not all(replicas := await _replicas(admin)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert {count for counts in replicas for count in counts} == {3}
         assert await ensure_topics(three_brokers) == []
 
         resource = ConfigResource(ConfigResourceType.TOPIC, TOPIC, {"min.insync.replicas": "1"})
@@ -47,7 +50,13 @@ async def test_three_replicas_come_with_two_in_sync(three_brokers: Settings) -> 
     finally:
         await admin.close()
     with pytest.raises(TopicsDiffer, match=r"usage-events has min\.insync\.replicas=1 instead of 2"):
-        await _verified_for(30, three_brokers)
+        await _verified_for(SECONDS, three_brokers)
+
+
+async def _replicas(admin: AIOKafkaAdminClient) -> list[list[int]]:
+    """How many replicas each partition of each topic has, as far as the broker that answers knows of them."""
+    topics = await admin.describe_topics([str(topic) for topic in Topic])
+    return [[len(partition["replicas"]) for partition in topic["partitions"]] for topic in topics]
 
 
 async def _verified_for(seconds: float, settings: Settings) -> None:

@@ -127,13 +127,13 @@ def test_a_fault_in_the_log_is_found(fault: Callable[[Log], None], kind: str) ->
     assert getattr(result, kind)
 
 
-def test_an_event_between_the_two_times_of_a_change_may_go_either_way() -> None:
+def test_a_change_that_was_published_again_happened_when_it_first_was() -> None:
     log = sound()
     again = log.catalog[f"subscription/{SUBSCRIPTION}"][-1]
     log.catalog[f"subscription/{SUBSCRIPTION}"].append(Arrived(CANCELLED_AT + 2_000, again.document))
     assert recount(log, PARTITIONS).wrong == []
     count_after_cancellation(log)
-    assert recount(log, PARTITIONS).wrong == []
+    assert recount(log, PARTITIONS).wrong != []
 
 
 def journal_check(tmp_path: Path, *sent: tuple[str, Outcome, int | None]) -> Verdict:

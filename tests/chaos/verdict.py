@@ -5,7 +5,6 @@ import json
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 import asyncpg
 
@@ -13,13 +12,10 @@ from tests.chaos.draining import drain
 from tests.chaos.invoicing import check_billing
 from tests.chaos.journal import Journal, Outcome, identity
 from tests.chaos.reading import Log
-from tests.chaos.recount import published_twice, recount
+from tests.chaos.recount import recount
 from tests.chaos.stack import REPOSITORY, ChaosStack
 
 SHOWN_MAX = 20
-TWICE_DATED_TOLERATED = True
-"""A change of status that is published twice, because a gateway died before it had stored when it was first, has two
-times; what a worker decides of usage in between depends on how fast it is. Known and open: see docs/reliability.md."""
 DISAGREES = 1
 """The exit code of an audit that found something."""
 
@@ -72,7 +68,7 @@ async def verdict(stack: ChaosStack, journal: Journal, log: Log) -> Verdict:
         "positions": sum(map(len, log.committed_at.values())),
         **journal.counts,
     }
-    result.audit += await audit(stack, log)
+    result.audit += await audit(stack)
     return result
 
 
@@ -108,7 +104,7 @@ def check_journal(journal: Journal, log: Log, result: Verdict) -> None:
             result.duplicated.append(f"{name}: {copies[name]} copies of at most {most}")
 
 
-async def audit(stack: ChaosStack, log: Log) -> list[str]:
+async def audit(stack: ChaosStack) -> list[str]:
     """What `tally audit` complains of."""
     report = stack.directory / "audit.json"
     target = ("--kafka", stack.target.kafka, "--database-url", stack.target.database_url)
@@ -124,17 +120,4 @@ async def audit(stack: ChaosStack, log: Log) -> list[str]:
         return []
     if process.returncode != DISAGREES:
         return [f"there was no audit (code {process.returncode}): {words.decode()[-2000:]}"]
-    found = json.loads(report.read_text())["disagreements"]
-    tolerated = published_twice(log) if TWICE_DATED_TOLERATED else set()
-    return [json.dumps(one) for one in found if subscription_of(one, log) not in tolerated]
-
-
-def subscription_of(disagreement: dict[str, Any], log: Log) -> str | None:
-    """Whose usage the audit speaks of, where it does of one."""
-    if disagreement["key"]:
-        return str(disagreement["key"][0])
-    if disagreement["id"] is None:
-        return None
-    _, partition, offset = disagreement["id"].split("_")
-    arrived = log.events.get((int(partition), int(offset)))
-    return None if arrived is None or arrived.document is None else str(arrived.document.get("subscriptionId"))
+    return [json.dumps(found) for found in json.loads(report.read_text())["disagreements"]]

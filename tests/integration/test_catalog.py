@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
@@ -101,21 +102,57 @@ async def test_what_a_crash_left_unpublished_goes_out_in_order_and_keeps_its_tim
         assert await transitions_of(gateway) == [(1, "ACTIVE", first_at), (2, "CANCELLED", second_at)]
 
 
-async def test_publication_that_was_not_stored_is_made_again_and_dates_the_change(
+async def test_publication_that_was_not_stored_is_found_in_the_topic_and_not_made_again(
     gateway: RunningGateway, database: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
     """The gateway died after the broker's acknowledgement, before it was stored."""
     await set_up(gateway)
-    await database.execute(
-        "UPDATE subscriptions SET document = jsonb_set(document, '{transitions,0,at}', 'null');"
-        "UPDATE catalog_outbox SET published_at = NULL, appended_at = NULL,"
-        " payload = jsonb_set(payload, '{transitions,0,at}', 'null') WHERE key = 'subscription/sub';"
-        "NOTIFY catalog_outbox"
-    )
+    ((_, published_at),) = await published(gateway)
+    async with database.transaction():
+        await database.execute(
+            "UPDATE subscriptions SET document = jsonb_set(document, '{transitions,0,at}', 'null');"
+            "UPDATE catalog_outbox SET published_at = NULL, appended_at = NULL,"
+            " payload = jsonb_set(payload, '{transitions,0,at}', 'null') WHERE key = 'subscription/sub';"
+            "UPDATE catalog_topic SET next_offset = 2;"
+            "NOTIFY catalog_outbox"
+        )
     assert (await gateway.post("/subscriptions", SUBSCRIPTION)).status_code == 200
-    (first, _), (second, second_at) = await published(gateway)
-    assert first == second == [(1, "ACTIVE", None)]
-    assert await transitions_of(gateway) == [(1, "ACTIVE", second_at)]
+    assert await published(gateway) == [([(1, "ACTIVE", None)], published_at)]
+    assert await transitions_of(gateway) == [(1, "ACTIVE", published_at)]
+
+
+async def test_change_that_was_published_twice_keeps_its_first_time_for_every_reader(gateway: RunningGateway) -> None:
+    """A gateway hung while it published, another took over, and the first one's record arrives after all."""
+    await set_up(gateway)
+    assert (await gateway.post("/subscriptions/sub/status", {"status": "CANCELLED"})).status_code == 200
+    *_, (key, cancelled, _) = await gateway.catalog()
+    (_, first_at), (_, second_at) = await published(gateway)
+    await publish_beside(gateway, key, cancelled)
+
+    async def is_mended() -> bool:
+        return len(await published(gateway)) == 4
+
+    await until(is_mended)
+    *_, late, mended = await published(gateway)
+    assert late[0] == [(1, "ACTIVE", first_at), (2, "CANCELLED", None)]
+    assert mended[0] == [(1, "ACTIVE", first_at), (2, "CANCELLED", second_at)]
+    assert await transitions_of(gateway) == mended[0]
+
+
+async def test_older_version_that_comes_late_does_not_stay_the_last_of_its_key(gateway: RunningGateway) -> None:
+    """Compaction leaves the last record of a key, whatever its version."""
+    await set_up(gateway)
+    *_, (key, active, _) = await gateway.catalog()
+    assert (await gateway.post("/subscriptions/sub/status", {"status": "CANCELLED"})).status_code == 200
+    await publish_beside(gateway, key, active)
+
+    async def is_mended() -> bool:
+        return len(await published(gateway)) == 4
+
+    await until(is_mended)
+    times = [at for _, at in await published(gateway)]
+    *_, (mended, _) = await published(gateway)
+    assert mended == [(1, "ACTIVE", times[0]), (2, "CANCELLED", times[1])]
 
 
 async def test_two_gateways_publish_each_version_once_and_in_order(
@@ -199,3 +236,14 @@ async def cancel(connection: "asyncpg.Connection[asyncpg.Record]", subscription_
     subscription = await lock_subscription(connection, subscription_id)
     assert subscription is not None
     return await change_status(connection, subscription, SubscriptionStatus.CANCELLED)
+
+
+async def publish_beside(gateway: RunningGateway, key: str, entry: dict[str, Any]) -> None:
+    """Put an entry on the topic, as another gateway would."""
+    producer = AIOKafkaProducer(bootstrap_servers=gateway.settings.kafka)
+    await producer.start()
+    try:
+        topic = gateway.settings.topic(Topic.CATALOG)
+        await producer.send_and_wait(topic, json.dumps(entry).encode(), key=key.encode(), partition=0)
+    finally:
+        await producer.stop()

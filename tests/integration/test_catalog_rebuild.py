@@ -1,101 +1,19 @@
 """Postgres that was restored from an older backup: the gateway stops before it does harm, and is started again when
 the catalog was rebuilt."""
 
-import asyncio
-import json
-import os
-import sys
-import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
-import asyncpg
 import httpx
 import pytest
-from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from ingest.catalog.comparing import CatalogAhead
 from ingest.catalog.subscriptions import change_status, lock_subscription
+from schemas.errors import OperatorError
 from schemas.subscription import Subscription, SubscriptionStatus
 from schemas.topics import TOPICS, Topic
-from tests.integration.catalog_world import PLAN, SUBSCRIPTION, set_up
+from tests.integration.catalog_world import PLAN, SUBSCRIPTION, World, set_up
 from tests.integration.running_gateway import RunningGateway, new_topics, running_gateway, until
-
-SECONDS = 60
-
-
-class World:
-    """A deployment's Kafka and Postgres; the database can be copied, and the copy put in its place."""
-
-    def __init__(self, kafka: str, prefix: str, url: str, server: str) -> None:
-        self.kafka, self.prefix, self.url = kafka, prefix, url
-        self._server = server
-
-    def gateway(self, **settings: Any) -> Any:
-        return running_gateway(self.kafka, self.url, self.prefix, **settings)
-
-    async def back_up(self) -> str:
-        """A copy of the database as it is now; nobody may use it meanwhile."""
-        copy = f"test_{uuid.uuid4().hex}"
-        await self._execute(f'CREATE DATABASE "{copy}" TEMPLATE "{urlsplit(self.url).path[1:]}"')
-        return copy
-
-    async def restore(self, copy: str) -> None:
-        """Have the copy take the place of the database."""
-        name = urlsplit(self.url).path[1:]
-        await self._execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        await self._execute(f'ALTER DATABASE "{copy}" RENAME TO "{name}"')
-
-    async def tally(self, *arguments: str) -> tuple[int, str, str]:
-        """Exit code, output and errors of a command."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.cli", "--log-level", "warning", *arguments),
-            env={
-                **os.environ,
-                "TALLY_KAFKA": self.kafka,
-                "TALLY_TOPIC_PREFIX": self.prefix,
-                "TALLY_DATABASE_URL": self.url,
-                "TALLY_HTTP_PORT": "0",
-            },
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(SECONDS):
-            out, errors = await process.communicate()
-        assert process.returncode is not None
-        return process.returncode, out.decode(), errors.decode()
-
-    async def fetch(self, sql: str) -> list[tuple[Any, ...]]:
-        async with self.connection() as connection:
-            return [tuple(row) for row in await connection.fetch(sql)]
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        connection = await asyncpg.connect(self.url)
-        try:
-            yield connection
-        finally:
-            await connection.close()
-
-    async def publish(self, key: str, entry: dict[str, Any]) -> None:
-        """Put an entry on the topic, as a gateway on another database would."""
-        producer = AIOKafkaProducer(bootstrap_servers=self.kafka)
-        await producer.start()
-        try:
-            topic = self.prefix + Topic.CATALOG
-            await producer.send_and_wait(topic, json.dumps(entry).encode(), key=key.encode(), partition=0)
-        finally:
-            await producer.stop()
-
-    async def _execute(self, statement: str) -> None:
-        connection = await asyncpg.connect(self._server)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
 
 
 @pytest.fixture
@@ -174,7 +92,8 @@ async def test_a_change_that_the_backup_had_not_published_gives_way_and_is_named
     async with world.gateway() as gateway:
         # It publishes that, too: the backup is of a moment before.
         assert (await gateway.post("/subscriptions/sub/status", {"status": "CANCELLED"})).status_code == 200
-        await world.publish("subscription/sub", await ahead(gateway, 3, "EXPIRED"))
+        expired = await ahead(gateway, 3, "EXPIRED")
+    await world.publish("subscription/sub", expired)
     await world.restore(backup)
     code, said, _ = await world.tally("catalog", "rebuild")
     assert (code, said.splitlines()) == (
@@ -210,6 +129,17 @@ async def test_a_database_restored_under_a_running_gateway_stops_it_before_it_pu
 
     with pytest.raises(CatalogAhead, match="version 2 of subscription/sub and Postgres version 1"):
         await restored_while_it_runs()
+
+
+async def test_a_gateway_at_work_stops_where_another_database_publishes_too(world: World) -> None:
+    async def published_beside_it() -> None:
+        async with world.gateway(answer_seconds=1) as gateway:
+            await set_up(gateway)
+            await world.publish("subscription/sub", await ahead(gateway, 2, "EXPIRED"))
+            await stopped(gateway)
+
+    with pytest.raises(CatalogAhead, match="version 2 of subscription/sub and Postgres version 1"):
+        await published_beside_it()
 
 
 async def stopped(gateway: RunningGateway) -> None:
@@ -289,6 +219,11 @@ async def test_a_topic_made_anew_is_published_whole_and_no_change_of_status_move
         await change_much(gateway)
         before = newest(await gateway.catalog())
     await recreate_catalog(world)
+    with pytest.raises(
+        OperatorError, match=r"ends at 0, and Postgres has followed it up to .* 'tally catalog republish'"
+    ):
+        async with world.gateway(answer_seconds=1) as gateway:
+            await stopped(gateway)
     assert await world.tally("catalog", "republish") == (0, "published 6 entries anew\n", "")
     async with world.gateway() as gateway:
         records = await gateway.catalog()

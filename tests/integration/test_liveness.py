@@ -183,6 +183,31 @@ async def test_a_worker_one_of_whose_tasks_fails_exits(tally: Deployment) -> Non
     assert "the watch fails" in words.decode()
 
 
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        ("opening", f"Kafka did not let partition {HOME} begin its transactions within 3 s"),
+        ("release", f"Partition {HOME} could not be given up within 3 s"),
+    ],
+)
+async def test_a_worker_that_can_not_open_or_give_up_a_partition_exits(tally: Deployment, step: str, says: str) -> None:
+    """It would own nothing, and look as if it had nothing to do."""
+    probe = Probe()
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.integration.stuck", step, "--log-level", "error", "aggregator"),
+        env=tally.worker_environment(TALLY_METRICS_PORT=str(probe.port), TALLY_TRANSACTION_TIMEOUT_SECONDS="1"),
+        cwd=REPOSITORY,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    if step == "release":
+        await eventually(probe.is_ready)
+        worker.terminate()
+    async with asyncio.timeout(30):
+        _, words = await worker.communicate()
+    assert worker.returncode == HaltReason.PARTITION_STUCK.code
+    assert says in words.decode()
+
+
 # The closer and the projector
 
 

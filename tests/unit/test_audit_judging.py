@@ -89,6 +89,10 @@ def opened(tmp_path: Path) -> Iterator[Any]:
         # a second copy of a version says nothing new
         ([SERVICE, PLAN, subscription(NOON, 2, transitions=UNDATED), subscription(NOON + 9, 2, transitions=UNDATED)],
          NOON + 5, {"subscription_not_active"}, set()),
+        # of which compaction took the first, and left one with its time of its own
+        ([SERVICE, PLAN, subscription(NOON + 9, 2, transitions=UNDATED),
+          subscription(NOON + 20, 2, transitions=CANCELLED)],
+         NOON + 5, {"subscription_not_active"}, set()),
         # what came to the catalog after the event, a worker may have known or not
         ([entry("service/svc", NOON), PLAN, subscription()], NOON, set(),
          {"service_not_found", "subscription_not_found"}),
