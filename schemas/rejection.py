@@ -188,7 +188,7 @@ REASONS: Final = {reason.value: reason for reason in Reason}
 
 @dataclass(slots=True, frozen=True)
 class FieldError:
-    """What is wrong with one field; `message` completes the sentence "<field> ..."."""
+    """What is wrong with one field; `message` completes the sentence "<field> ...", or is a sentence itself."""
 
     field: str | None
     reason: Reason
@@ -197,7 +197,8 @@ class FieldError:
     @property
     def sentence(self) -> str:
         """A sentence a person can act on."""
-        return f"{self.field} {self.message}." if self.field else self.message
+        is_whole = self.field is None or self.message.endswith(".")
+        return self.message if is_whole else f"{self.field} {self.message}."
 
 
 @dataclass(slots=True, frozen=True)

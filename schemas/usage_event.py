@@ -170,12 +170,17 @@ def place_of_id(event_id: str) -> tuple[int, int] | None:
     return None if match is None else (int(match[1]), int(match[2]))
 
 
+_INTERNAL: Final = ',"partition":'
+_INTERNAL_BYTES: Final = _INTERNAL.encode()
+
+
 @dataclass(slots=True)
 class AcceptedUsageEvent:
     """A usage event that was counted: the event, where it first stood in the log, and the period it was counted in.
 
     `request_at` is the broker's append time in ms; `fingerprint` identifies the content (aggregator.rules.uniqueness);
-    `catalog_version` is the version of the subscription by which it was judged. `voided_at` (ms) is set where it does
+    `catalog_version` is the version of the subscription by which it was judged. `sequence` is that of the invoice which
+    charges it; not known of an event that is voided after its period was closed. `voided_at` (ms) is set where it does
     not count any more.
     """
 
@@ -188,6 +193,7 @@ class AcceptedUsageEvent:
     period: BillingPeriod
     fingerprint: bytes
     catalog_version: int
+    sequence: int | None
     voided_at: int | None = None
 
     def to_json(self) -> bytes:
@@ -208,7 +214,12 @@ class AcceptedUsageEvent:
             f',"eventKey":{quote(event.event_key)},"eventId":{event_id},"meter":{quote(self.meter)}'
             f',"quantity":"{decimal_text(event.quantity)}","occurredAt":"{occurred}","invoiceId":{invoice}'
             f',"billingPeriod":{self.period.json},"status":"{status}","createdAt":"{requested}"'
-            f',"updatedAt":"{updated}","partition":{self.partition},"offset":{self.offset}'
+            f',"updatedAt":"{updated}"{_INTERNAL}{self.partition},"offset":{self.offset}'
             f',"fingerprint":"{self.fingerprint.hex()}","catalogVersion":{self.catalog_version}'
-            f',"sentOccurredAt":{sent}}}'
+            f',"sequence":{"null" if self.sequence is None else self.sequence},"sentOccurredAt":{sent}}}'
         ).encode()
+
+
+def shown_usage_event(accepted: bytes) -> bytes:
+    """What callers see of a value of to_json(): the same without what only a recount needs, which stands at its end."""
+    return accepted[: accepted.rindex(_INTERNAL_BYTES)] + b"}"

@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaProducer
 
 from aggregator.engine import metrics
 from aggregator.engine.closing import Agenda, Round
+from aggregator.engine.replies import Replies, Reply
 from aggregator.engine.tables import Changes, Meta, Tables
 from aggregator.engine.transaction import Records, Transaction
 from aggregator.rules.arriving import Arrival
@@ -15,6 +16,7 @@ from aggregator.rules.verdicts import Decisions
 from schemas.forwarding import Headers, Origin
 from schemas.position import LastRecord, Position
 from schemas.rejection import Rejection
+from schemas.reply import accepted_reply, rejected_reply, repeated_reply, reply_address
 from schemas.topics import Topic
 from schemas.totals import PERIOD_METER, total_key
 
@@ -59,6 +61,7 @@ class Commits:
         partition: int,
         tables: Tables,
         agenda: Agenda,
+        replies: Replies,
         timeout_seconds: float,
     ) -> None:
         self._producer = producer
@@ -66,22 +69,32 @@ class Commits:
         self._partition = partition
         self._tables = tables
         self._agenda = agenda
+        self._replies = replies
         self._timeout_seconds = timeout_seconds
         self.broker_time = BrokerTime()
 
     async def batch(self, position: Position, batch: Batch) -> None:
         """What was decided of a batch of a source."""
         transaction, changes, decisions = self._transaction(), Changes(), batch.decisions
+        replies: list[Reply] = []
         if decisions.accepted:
             append = transaction.records(Topic.ACCEPTED_USAGE).append
-            for accepted, key, place in decisions.accepted:
-                append(key, accepted.to_json(), [(PLACE_HEADER, place)])
+            for accepted, key, place, record in decisions.accepted:
+                value = accepted.to_json()
+                append(key, value, [(PLACE_HEADER, place)])
+                if record.headers and (address := reply_address(record.headers)) is not None:
+                    replies.append((address, accepted_reply(value)))
             changes.put_places(decisions.accepted)
             self._put_totals(transaction, changes, decisions)
         for record, rejection in decisions.rejected:
             raw: Any = record
             headers = _rejection_headers(batch.source, raw, rejection, self._partition)
             transaction.records(Topic.REJECTED_USAGE).append(raw.key, raw.value, headers)
+            if (address := reply_address(record.headers)) is not None:
+                replies.append((address, rejected_reply(rejection)))
+        for record in decisions.repeated:
+            if (address := reply_address(record.headers)) is not None:
+                replies.append((address, repeated_reply()))
         for record, home in decisions.forwarded:
             raw = record
             origin = Origin(record.partition, record.offset, record.timestamp)
@@ -98,6 +111,7 @@ class Commits:
             last={**position.last, batch.source.value: batch.last},
         )
         await self._commit(transaction, changes, position, after)
+        self._replies.post(replies)
 
     async def closings(self, position: Position, round_: Round) -> None:
         """The periods of a round: their records for the closer, their states, and the agenda after them."""

@@ -20,6 +20,7 @@ CLOSED = Counter("tally_closed_periods", "Billing periods closed, adjustments am
 LEDGER = Gauge("tally_ledger_records", "The ledger: records of all sources by verdict.", ["partition", "verdict"])
 LAG = Gauge("tally_lag_records", "Records of all sources that are not decided yet.", ["partition"])
 POSITION = Gauge("tally_position_offset", "The next offset of usage-events to decide.", ["partition"])
+REPLIES = Counter("tally_replies", "Verdicts told to those who wait for them, and those that got lost.", ["outcome"])
 BATCH_RECORDS = Histogram(
     "tally_batch_records", "Records in a batch.", buckets=(1, 10, 100, 500, 1_000, 2_000, 4_000, 8_000)
 )

@@ -16,6 +16,7 @@ from aggregator.engine.closing import Agenda
 from aggregator.engine.commit import Batch, Commits
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.originals import EventPlace, Originals
+from aggregator.engine.replies import Replies
 from aggregator.engine.sources import Ends, Sources, last_record
 from aggregator.engine.stores import Stores
 from aggregator.engine.tables import Changes, Meta, Tables
@@ -48,6 +49,7 @@ class Shared:
     consumer: AIOKafkaConsumer
     catalog: CatalogFollower
     originals: Originals
+    replies: Replies
     stores: Stores
     names: dict[Topic, str]
     partitions: int
@@ -130,7 +132,13 @@ class Partition:
         await self._within_time("show its log", self._sources.read_on(position))
         agenda = Agenda(tables, shared.catalog.store, self.number, shared.partitions, settings.grace_seconds)
         commits = Commits(
-            self._producer, shared.names, self.number, tables, agenda, settings.transaction_timeout_seconds
+            self._producer,
+            shared.names,
+            self.number,
+            tables,
+            agenda,
+            shared.replies,
+            settings.transaction_timeout_seconds,
         )
         metrics.RESTORED.labels(self.number).inc(restored)
         metrics.ledger(self.number, position.ledger.wire())

@@ -18,6 +18,7 @@ from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.liveness import Liveness
 from aggregator.engine.originals import Originals
 from aggregator.engine.partition import PATIENCE, Partition, Shared
+from aggregator.engine.replies import Replies
 from aggregator.engine.stores import Memory, Stores, owner_of
 from aggregator.engine.watch import watch
 from aggregator.settings import AggregatorSettings
@@ -77,7 +78,9 @@ class Engine(Service):
             metadata_max_age_ms=METADATA_MS,
         )
         originals = Originals(settings.kafka, names[Topic.USAGE_EVENTS])
-        self._shared = Shared(settings, consumer, catalog, originals, stores, names, cluster.partitions)
+        replies = Replies(settings.kafka, names[Topic.USAGE_REPLIES])
+        await replies.start()
+        self._shared = Shared(settings, consumer, catalog, originals, replies, stores, names, cluster.partitions)
         await consumer.start()
         consumer.subscribe([names[topic] for topic in SOURCES], listener=_Listener(self))
 
@@ -87,6 +90,7 @@ class Engine(Service):
             await self.release(set(self._owned))
             await stop_consumer(self._shared.consumer)
             await self._shared.originals.stop()
+            await self._shared.replies.stop()
             await self._shared.catalog.stop()
             self._store.close()
 

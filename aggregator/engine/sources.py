@@ -11,10 +11,10 @@ from aiokafka.record.util import calc_crc32c
 
 from aggregator.engine.halt import Halt, HaltReason
 from schemas.position import SOURCES, LastRecord, Position
+from schemas.reply import REPLY_TO
 from schemas.topics import Topic
 
 LOG_APPEND_TIME = 1
-REPLY_TO = "reply-to"
 SECOND_MS = 1_000
 RECOGNISE_SECONDS_MAX = 30
 

@@ -210,7 +210,7 @@ class Changes:
     def put_places(self, accepted: Iterable[Accepted]) -> None:
         """The keys of these events are taken."""
         put = self.batch.put
-        for _, key, place in accepted:
+        for _, key, place, _ in accepted:
             put(b"K" + key, place)
 
     def put_total(self, key: bytes, value: bytes) -> None:

@@ -155,10 +155,12 @@ def _accept(candidate: _Candidate, partition: int, tables: Tables, decisions: De
         period,
         content,
         account.subscription.version,
+        None,
     )
     place = packed_place(record.partition, record.offset, content)
-    decisions.accepted.append(Accepted(accepted, key, place))
+    decisions.accepted.append(Accepted(accepted, key, place, record))
     state = decisions.accumulate(accepted, account, tables, record.timestamp, 1)
+    accepted.sequence = state.next_sequence
     if record.partition == partition:  # the range is of this partition's log, which a forwarded event is not in
         state.first_offset = record.offset if state.first_offset is None else state.first_offset
         state.last_offset = record.offset

@@ -30,6 +30,8 @@ class Record(Protocol):
     def timestamp(self) -> int: ...
     @property
     def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
 
 
 class Tables(Protocol):
@@ -46,11 +48,12 @@ class Tables(Protocol):
 
 
 class Accepted(NamedTuple):
-    """An event that counts, or counts no more; the key it takes, and its packed Place."""
+    """An event that counts, or counts no more; the key it takes, its packed Place, and the record that asked for it."""
 
     event: AcceptedUsageEvent
     key: bytes
     place: bytes
+    record: Record
 
 
 class Rejected(NamedTuple):
@@ -76,7 +79,7 @@ class Decisions:
     rejected: list[Rejected] = field(default_factory=list)
     forwarded: list[Forwarded] = field(default_factory=list)
     duplicates: int = 0
-    repeated: int = 0
+    repeated: list[Record] = field(default_factory=list)
     """Corrections that had been made before."""
     totals: dict[TotalKey, MeterTotal] = field(default_factory=dict)
     periods: dict[PeriodKey, tuple[BillingPeriod, PeriodState]] = field(default_factory=dict)
@@ -90,7 +93,7 @@ class Decisions:
             duplicate=self.duplicates,
             rejected=len(self.rejected) - self.duplicates,
             forwarded=len(self.forwarded),
-            repeated=self.repeated,
+            repeated=len(self.repeated),
         )
 
     def accumulate(

@@ -39,7 +39,7 @@ def decide_voids(
         if packed is None or Place.unpack(packed)[:2] != void.place:
             decisions.rejected.append(Rejected(record, Rejection.of(Reason.EVENT_NOT_RECORDED, "id")))
         elif Place.unpack(packed).is_voided:
-            decisions.repeated += 1
+            decisions.repeated.append(record)
         elif (original := originals.get(void.place)) is None:
             decisions.rejected.append(Rejected(record, Rejection(Reason.PROCESSING_FAILED, _EVENT_DELETED, "id")))
         else:
@@ -76,9 +76,12 @@ def _take_back(
         period=account.calendar.period_at(occurred_at),
         fingerprint=place.fingerprint,
         catalog_version=account.subscription.version,
+        sequence=None,
         voided_at=record.timestamp,
     )
-    accepted = Accepted(voided_event, key, place.voided())
+    accepted = Accepted(voided_event, key, place.voided(), record)
     decisions.accepted.append(accepted)
-    decisions.accumulate(voided_event, account, tables, record.timestamp, -1)
+    state = decisions.accumulate(voided_event, account, tables, record.timestamp, -1)
+    if state.next_sequence == 0:  # later ones may have charged it as well, which RocksDB does not keep
+        voided_event.sequence = 0
     return accepted

@@ -16,6 +16,7 @@ from aggregator.engine.cluster import find_cluster
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.originals import Originals
 from aggregator.engine.partition import Partition, Shared
+from aggregator.engine.replies import Replies
 from aggregator.engine.stores import Memory, Stores, owner_of
 from aggregator.settings import AggregatorSettings
 from aggregator.stream.consumer import stop_consumer
@@ -120,7 +121,10 @@ async def opening(tally: Deployment, state_dir: Path | None = None, decided: int
             await consumer.start()
             consumer.assign([TopicPartition(names[topic], HOME) for topic in SOURCES])
             originals = Originals(settings.kafka, names[Topic.USAGE_EVENTS])
-            shared = Shared(settings, consumer, catalog, originals, stores, names, cluster.partitions)
+            replies = Replies(settings.kafka, names[Topic.USAGE_REPLIES])
+            stack.push_async_callback(replies.stop)
+            await replies.start()
+            shared = Shared(settings, consumer, catalog, originals, replies, stores, names, cluster.partitions)
             partition = Partition(HOME, shared)
             task = asyncio.create_task(partition.run())
             stack.push_async_callback(partition.stop, task)

@@ -270,6 +270,7 @@ def test_accepted_event_has_all_out_fields_of_the_contract(sent: dict[str, str],
         period=period,
         fingerprint=bytes(range(16)),
         catalog_version=7,
+        sequence=2,
     )
     assert json.loads(accepted.to_json()) == {
         "id": "ue_3_42",
@@ -289,6 +290,7 @@ def test_accepted_event_has_all_out_fields_of_the_contract(sent: dict[str, str],
         "offset": 42,
         "fingerprint": "000102030405060708090a0b0c0d0e0f",
         "catalogVersion": 7,
+        "sequence": 2,
         **changed,
     }
 

@@ -88,8 +88,8 @@ def test_the_key_of_a_voided_event_stays_taken(corrections: Corrections) -> None
 def test_a_void_counts_once_however_often_it_comes(corrections: Corrections) -> None:
     first = corrections.process(void(0, "call#1"), void(0, "call#1"))
     again = corrections.process(void(0, "call#1"))
-    assert (first.counts().accepted, first.repeated) == (1, 1)
-    assert (again.counts().accepted, again.repeated, again.totals) == (0, 1, {})
+    assert (first.counts().accepted, first.counts().repeated) == (1, 1)
+    assert (again.counts().accepted, again.counts().repeated, again.totals) == (0, 1, {})
     assert (corrections.total().quantity, corrections.total().event_count) == (2 * ONE + ONE // 2, 2)
 
 

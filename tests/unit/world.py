@@ -126,6 +126,7 @@ class LogRecord:
     timestamp: int
     value: bytes | None
     partition: int = 0
+    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 @dataclass
