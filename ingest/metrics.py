@@ -17,6 +17,10 @@ EVENTS_IN_FLIGHT = Gauge(
     "tally_gateway_usage_events_in_flight",
     "Usage events that wait for Kafka's acknowledgement.",
 )
+VERDICTS_AWAITED = Gauge(
+    "tally_gateway_verdicts_awaited",
+    "Usage events whose callers wait for the verdict.",
+)
 OUTBOX_BACKLOG = Gauge(
     "tally_catalog_outbox_backlog",
     "Catalog changes in Postgres that are not in the topic yet.",

@@ -9,7 +9,7 @@ because a second copy of an event key is counted nowhere.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self, cast
 
@@ -74,15 +74,16 @@ class UsageProducer:
 
     async def publish(self, event: UsageEvent | Mapping[str, Any], headers: Headers = ()) -> Receipt:
         """Publish one event and wait for the acknowledgement. Raises PublishError."""
-        (outcome,) = await self.publish_many((event,), headers)
+        (outcome,) = await self.publish_many((event,), (headers,))
         if isinstance(outcome, PublishError):
             raise outcome
         return outcome
 
     async def publish_many(
-        self, events: Iterable[UsageEvent | Mapping[str, Any]], headers: Headers = ()
+        self, events: Iterable[UsageEvent | Mapping[str, Any]], headers: Sequence[Headers] = ()
     ) -> list[Outcome]:
-        """Publish events; the outcomes are in their order, so that one event that fails hides no other's receipt.
+        """Publish events, each with its headers; the outcomes are in their order, so one that fails hides no other's
+        receipt.
 
         Events of a subscription keep their order. Raises Overloaded where not all of them may wait.
         """
@@ -134,18 +135,18 @@ class UsageProducer:
             self._watch = asyncio.create_task(self._expire())
 
     def _entries(
-        self, parsed: list[UsageEvent | InvalidUsageEvent], headers: Headers, waiter: Waiter
+        self, parsed: list[UsageEvent | InvalidUsageEvent], headers: Sequence[Headers], waiter: Waiter
     ) -> list[tuple[Lane, Entry]]:
         due = asyncio.get_running_loop().time() + self._seconds
-        record_headers = list(headers)
-        headers_bytes = sum(len(name) + len(value) for name, value in record_headers)
         entries = []
         for index, event in enumerate(parsed):
             if isinstance(event, InvalidUsageEvent):
                 waiter.settle(index, event)
                 continue
             key, value = event.subscription_id.encode(), event.to_json()
-            size = len(key) + len(value) + headers_bytes + _RECORD_OVERHEAD_BYTES
+            record_headers = list(headers[index]) if headers else []
+            size = len(key) + len(value) + _RECORD_OVERHEAD_BYTES
+            size += sum(len(name) + len(content) for name, content in record_headers)
             if size > BATCH_BYTES_MAX:
                 waiter.settle(index, InvalidUsageEvent(Rejection.of(Reason.BODY_TOO_LARGE)))
                 continue

@@ -42,7 +42,7 @@ class Reason(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = (
         "unsupported_media_type",
         415,
-        "Send the body as application/json, uncompressed.",
+        "Send the body as application/json, uncompressed; a batch may be application/x-ndjson too.",
     )
     RATE_LIMITED = (
         "rate_limited",

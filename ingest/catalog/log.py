@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from ingest.broker import BrokerAway
+from ingest.consumer import stop_consumer
 from schemas.catalog import is_dated
 from schemas.errors import OperatorError
 
@@ -134,8 +135,8 @@ class CatalogLog:
                     begin = await self._begin(consumer)
             yield Reading(consumer, asker, self._partition, begin, self._seconds)
         finally:
-            await _stop(consumer)
-            await _stop(asker)
+            await stop_consumer(consumer)
+            await stop_consumer(asker)
 
     def _consumer(self) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -174,14 +175,3 @@ def _readable(records: Iterable[Any]) -> Iterable[Published]:
             yield Published(key, int(document["version"]), document, record.timestamp, is_dated(document))
         except (AttributeError, ValueError, LookupError, TypeError):
             logger.warning("the record at offset %d of the catalog is no entry", record.offset)
-
-
-async def _stop(consumer: AIOKafkaConsumer) -> None:
-    try:
-        await consumer.stop()
-    except asyncio.CancelledError:
-        # aiokafka 0.14.0 lets the cancellation of its own fetch out of stop(), see docs/architecture.md, Non-obvious.
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        await consumer._client.close()

@@ -9,19 +9,35 @@ from schemas.rejection import Reason, Rejection
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
-async def read_body(
-    headers: Iterable[tuple[bytes, bytes]], receive: Receive, bytes_max: int, seconds: float
-) -> bytes | Rejection:
-    """The body of a request that says it is JSON, or why it is refused."""
-    length, is_json = 0, False
+JSON = b"application/json"
+NDJSON = b"application/x-ndjson"
+
+
+def media_type(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """What a request says its body is, without parameters."""
     for name, value in headers:
         if name == b"content-type":
-            is_json = value.partition(b";")[0].strip().lower() == b"application/json"
+            return value.partition(b";")[0].strip().lower()
+    return b""
+
+
+async def read_body(
+    headers: Iterable[tuple[bytes, bytes]],
+    receive: Receive,
+    bytes_max: int,
+    seconds: float,
+    types: tuple[bytes, ...] = (JSON,),
+) -> bytes | Rejection:
+    """The body of a request that says it is of one of these types, or why it is refused."""
+    length, is_taken = 0, False
+    for name, value in headers:
+        if name == b"content-type":
+            is_taken = value.partition(b";")[0].strip().lower() in types
         elif name == b"content-length":
             length = int(value)
         elif name == b"content-encoding" and value.strip().lower() != b"identity":
             return Rejection.of(Reason.UNSUPPORTED_MEDIA_TYPE)
-    if not is_json:
+    if not is_taken:
         return Rejection.of(Reason.UNSUPPORTED_MEDIA_TYPE)
     if length > bytes_max:
         return Rejection.of(Reason.BODY_TOO_LARGE)

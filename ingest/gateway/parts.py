@@ -9,6 +9,7 @@ from ingest.catalog.change import Changes
 from ingest.catalog.outbox import Outbox
 from ingest.database import Database
 from ingest.gateway.usage import UsageEvents
+from ingest.gateway.verdicts import Verdicts
 from ingest.producer import UsageProducer
 
 
@@ -21,6 +22,7 @@ class Parts:
     changes: Changes
     producer: UsageProducer
     usage: UsageEvents
+    verdicts: Verdicts
     body_seconds: float
 
 

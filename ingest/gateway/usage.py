@@ -1,31 +1,45 @@
-"""Usage events over HTTP: read, checked, published, answered."""
+"""Usage events over HTTP: read, checked, published, and answered with what the worker has decided."""
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 from ingest.gateway.answer import Answer, json_bytes, refusal
-from ingest.gateway.batch import parse_batch
-from ingest.gateway.body import Receive, read_body
+from ingest.gateway.batch import parse_batch, parse_lines
+from ingest.gateway.body import JSON, NDJSON, Receive, media_type, read_body
+from ingest.gateway.first_events import FirstEvents, with_first_event
+from ingest.gateway.prefer import Preference, preference
+from ingest.gateway.verdicts import Verdicts
 from ingest.keys import ApiKey
 from ingest.metrics import USAGE_EVENTS
 from ingest.outcome import InvalidUsageEvent, Outcome, OutcomeUnknown, PublishError, Receipt
 from ingest.producer import UsageProducer
 from schemas.document import BODY_BYTES_MAX
 from schemas.rejection import Reason, Rejection
+from schemas.reply import Verdict
 from schemas.usage_event import BATCH_BYTES_MAX, UsageEvent, parse_usage_event
 
 PATH: Final = "/api/v1/usage-events"
 
-_PUBLISHED = USAGE_EVENTS.labels("published")
+_RECORDED = USAGE_EVENTS.labels("recorded")
+_PENDING = USAGE_EVENTS.labels("pending")
 
 RequestHeaders = Iterable[tuple[bytes, bytes]]
 
+Judged = Rejection | PublishError | tuple[Receipt, Verdict | None]
+"""What became of an event: it was refused before it was published, or it was not, or it was and this was decided of it
+in time."""
+
 
 class UsageEvents:
-    """Answers the two requests that record usage. A 202 means that the broker has the event."""
+    """Answers the two requests that record usage. A 201 or 202 means that the broker has the event."""
 
-    def __init__(self, producer: UsageProducer, body_seconds: float) -> None:
+    def __init__(
+        self, producer: UsageProducer, verdicts: Verdicts, first_events: FirstEvents, body_seconds: float
+    ) -> None:
         self._producer = producer
+        self._verdicts = verdicts
+        self._first_events = first_events
         self._body_seconds = body_seconds
 
     async def post_one(self, key: ApiKey, headers: RequestHeaders, receive: Receive, request_id: str) -> Answer:
@@ -34,29 +48,68 @@ class UsageEvents:
         event = body if isinstance(body, Rejection) else _visible(parse_usage_event(body), key)
         if isinstance(event, Rejection):
             return _refused(event, request_id)
-        try:
-            receipt = await self._producer.publish(event)
-        except PublishError as error:
-            return _refused(_rejection(error), request_id)
-        _PUBLISHED.inc()
+        return await self.publish(event, preference(headers), request_id)
+
+    async def publish(self, event: UsageEvent, wish: Preference, request_id: str) -> Answer:
+        """Publish an event and answer as POST /usage-events does."""
+        (judged,) = await self._judge([event], wish)
+        if isinstance(judged, PublishError):
+            return _refused(_rejection(judged), request_id)
+        assert isinstance(judged, tuple), "it is well-formed"
+        receipt, verdict = judged
         location = (b"location", f"{PATH}/{receipt.id}".encode())
-        return Answer(202, b'{"receipt":{"id":"%b","status":"PENDING"}}' % receipt.id.encode(), [location])
+        if isinstance(verdict, bytes):
+            _RECORDED.inc()
+            return Answer(201, b'{"usageEvent":%b}' % verdict, [location, *wish.headers()])
+        if isinstance(verdict, Rejection):
+            shown = await self._first_events.shown([verdict])
+            answer = _refused(with_first_event(verdict, shown), request_id)
+            return answer._replace(headers=[*answer.headers, *wish.headers()])
+        _PENDING.inc()
+        return Answer(202, b'{"receipt":%b}' % _pending(receipt), [location, *wish.headers()])
 
     async def post_batch(self, key: ApiKey, headers: RequestHeaders, receive: Receive, request_id: str) -> Answer:
         """POST /usage-events/batch."""
-        body = await read_body(headers, receive, BATCH_BYTES_MAX, self._body_seconds)
-        items = body if isinstance(body, Rejection) else parse_batch(body)
+        body = await read_body(headers, receive, BATCH_BYTES_MAX, self._body_seconds, (JSON, NDJSON))
+        parse = parse_lines if media_type(headers) == NDJSON else parse_batch
+        items = body if isinstance(body, Rejection) else parse(body)
         if isinstance(items, Rejection):
             return _refused(items, request_id)
-        checked = [_visible(item, key) for item in items]
-        try:
-            outcomes = await self._producer.publish_many(item for item in checked if isinstance(item, UsageEvent))
-        except PublishError as error:
-            return _refused(_rejection(error), request_id)
-        if (failure := _common_failure(outcomes)) is not None:
+        wish = preference(headers)
+        judged = await self._judge([_visible(item, key) for item in items], wish)
+        if (failure := _common_failure(judged)) is not None:
             return _refused(_rejection(failure), request_id)
-        results = b",".join(_results(checked, outcomes, request_id))
-        return Answer(207, b'{"results":[%b]}' % results, [])
+        shown = await self._first_events.shown(
+            one[1] for one in judged if isinstance(one, tuple) and isinstance(one[1], Rejection)
+        )
+        results = b",".join(_results(judged, shown, request_id))
+        return Answer(207, b'{"results":[%b]}' % results, wish.headers())
+
+    async def _judge(self, items: Sequence[UsageEvent | Rejection], wish: Preference) -> list[Judged]:
+        """Publish what is well-formed, and wait for the verdicts; what became of each item, in order."""
+        events = [item for item in items if isinstance(item, UsageEvent)]
+        expected = self._verdicts.expect(len(events)) if wish.seconds and events else None
+        outcomes: list[Outcome]
+        verdicts: list[Verdict | None]
+        with expected or contextlib.nullcontext():
+            headers = () if expected is None else [expected.headers(number) for number in range(len(events))]
+            try:
+                outcomes = await self._producer.publish_many(events, headers)
+            except PublishError as error:
+                outcomes = [error] * len(events)
+            if expected is None:
+                verdicts = [None] * len(events)
+            else:
+                for number, outcome in enumerate(outcomes):
+                    if isinstance(outcome, PublishError):
+                        expected.forgo(number)
+                verdicts = await expected.wait(wish.seconds)
+        published = zip(outcomes, verdicts, strict=True)
+        return [_judged(*next(published)) if isinstance(item, UsageEvent) else item for item in items]
+
+
+def _judged(outcome: Outcome, verdict: Verdict | None) -> Judged:
+    return (outcome, verdict) if isinstance(outcome, Receipt) else outcome
 
 
 def _visible(event: UsageEvent | Rejection, key: ApiKey) -> UsageEvent | Rejection:
@@ -66,27 +119,36 @@ def _visible(event: UsageEvent | Rejection, key: ApiKey) -> UsageEvent | Rejecti
     return Rejection.of(Reason.SERVICE_NOT_FOUND, "serviceId")
 
 
-def _common_failure(outcomes: list[Outcome]) -> PublishError | None:
+def _common_failure(judged: list[Judged]) -> PublishError | None:
     """Where no event got a receipt, why: one that may be published all the same decides what is said."""
-    failures = [outcome for outcome in outcomes if isinstance(outcome, PublishError)]
-    if not failures or len(failures) < len(outcomes):
+    published = [one for one in judged if not isinstance(one, Rejection)]
+    failures = [one for one in published if isinstance(one, PublishError)]
+    if not failures or len(failures) < len(published):
         return None
     return next((failure for failure in failures if isinstance(failure, OutcomeUnknown)), failures[0])
 
 
-def _results(checked: list[UsageEvent | Rejection], outcomes: list[Outcome], request_id: str) -> Iterator[bytes]:
-    following = iter(outcomes)
-    published = 0
-    for item in checked:
-        outcome = item if isinstance(item, Rejection) else next(following)
-        if isinstance(outcome, Receipt):
-            published += 1
-            yield b'{"status":202,"receipt":{"id":"%b","status":"PENDING"}}' % outcome.id.encode()
+def _results(judged: list[Judged], shown: dict[str, dict[str, Any]], request_id: str) -> Iterator[bytes]:
+    for one in judged:
+        if isinstance(one, tuple):
+            receipt, verdict = one
+            if isinstance(verdict, bytes):
+                _RECORDED.inc()
+                yield b'{"status":201,"usageEvent":%b}' % verdict
+                continue
+            if not isinstance(verdict, Rejection):
+                _PENDING.inc()
+                yield b'{"status":202,"receipt":%b}' % _pending(receipt)
+                continue
+            rejection = with_first_event(verdict, shown)
         else:
-            rejection = outcome if isinstance(outcome, Rejection) else _rejection(outcome)
-            USAGE_EVENTS.labels(rejection.reason.value).inc()
-            yield json_bytes({"status": rejection.reason.status, **rejection.body(request_id)})
-    _PUBLISHED.inc(published)
+            rejection = one if isinstance(one, Rejection) else _rejection(one)
+        USAGE_EVENTS.labels(rejection.reason.value).inc()
+        yield json_bytes({"status": rejection.reason.status, **rejection.body(request_id)})
+
+
+def _pending(receipt: Receipt) -> bytes:
+    return b'{"id":"%b","status":"PENDING"}' % receipt.id.encode()
 
 
 def _refused(rejection: Rejection, request_id: str) -> Answer:

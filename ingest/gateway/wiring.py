@@ -16,9 +16,11 @@ from ingest.catalog.outbox import Outbox
 from ingest.catalog.topic import CatalogTopic
 from ingest.database import Database, DatabaseAway, DatabaseRefuses
 from ingest.gateway.app import gateway_app
+from ingest.gateway.first_events import FirstEvents
 from ingest.gateway.keyring import Keyring
 from ingest.gateway.parts import Parts
 from ingest.gateway.usage import UsageEvents
+from ingest.gateway.verdicts import Verdicts
 from ingest.metrics import EVENTS_IN_FLIGHT
 from ingest.outcome import Unavailable
 from ingest.producer import UsageProducer
@@ -55,15 +57,17 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         await _greet(producer, keyring)
         log = CatalogLog(settings.kafka, settings.topic(Topic.CATALOG), settings.answer_seconds)
         outbox = Outbox(database, CatalogTopic(broker), log)
+        verdicts = Verdicts(database, settings.kafka, settings.topic(Topic.USAGE_REPLIES), settings.answer_seconds)
         parts = Parts(
             database=database,
             outbox=outbox,
             changes=Changes(database, outbox, settings.answer_seconds),
             producer=producer,
-            usage=UsageEvents(producer, settings.body_seconds),
+            usage=UsageEvents(producer, verdicts, FirstEvents(database), settings.body_seconds),
+            verdicts=verdicts,
             body_seconds=settings.body_seconds,
         )
-        beside = {asyncio.create_task(outbox.run()), asyncio.create_task(keyring.run())}
+        beside = {asyncio.create_task(work.run()) for work in (outbox, keyring, verdicts)}
         stack.push_async_callback(_cancel, beside)
         yield Gateway(gateway_app(parts, keyring), beside)
 

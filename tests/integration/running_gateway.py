@@ -88,9 +88,10 @@ async def serving(settings: GatewaySettings) -> AsyncIterator[str]:
 
 
 async def new_topics(kafka: str, partitions: int) -> str:
-    """`usage-events` and `catalog` under a prefix of their own, which is returned."""
+    """The topics that a gateway uses, under a prefix of their own, which is returned."""
     prefix = f"t{secrets.token_hex(6)}-"
-    counts = {Topic.USAGE_EVENTS: partitions, Topic.CATALOG: 1}
+    counts = {Topic.USAGE_EVENTS: partitions, Topic.USAGE_CORRECTIONS: partitions, Topic.CATALOG: 1}
+    counts[Topic.USAGE_REPLIES] = 4  # fewer than in earnest, which a broker with many deployments is grateful for
     configs = {settings.topic: settings.configs for settings in TOPICS}
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()

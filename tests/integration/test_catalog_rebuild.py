@@ -136,7 +136,14 @@ async def test_a_gateway_at_work_stops_where_another_database_publishes_too(worl
         async with world.gateway(answer_seconds=1) as gateway:
             await set_up(gateway)
             await world.publish("subscription/sub", await ahead(gateway, 2, "EXPIRED"))
-            await stopped(gateway)
+
+            async def is_gone() -> bool:
+                try:
+                    return (await gateway.client.get("/health/live")).status_code != 200
+                except httpx.TransportError:
+                    return True
+
+            await until(is_gone)
 
     with pytest.raises(CatalogAhead, match="version 2 of subscription/sub and Postgres version 1"):
         await published_beside_it()

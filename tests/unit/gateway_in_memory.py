@@ -1,7 +1,7 @@
 """The gateway without a network: its application called in memory, on a producer that keeps what it is given."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -14,12 +14,15 @@ from ingest.catalog.outbox import Outbox
 from ingest.catalog.topic import CatalogTopic
 from ingest.database import Database, DatabaseAway
 from ingest.gateway.app import gateway_app
+from ingest.gateway.first_events import FirstEvents
 from ingest.gateway.keyring import Keyring
 from ingest.gateway.parts import Parts
 from ingest.gateway.usage import UsageEvents
+from ingest.gateway.verdicts import Verdicts
 from ingest.keys import Scope
 from ingest.outcome import Outcome, PublishError, Receipt, Unavailable
 from ingest.producer import UsageProducer
+from schemas.forwarding import Headers
 from schemas.usage_event import UsageEvent
 
 BODY_SECONDS = 0.2
@@ -38,7 +41,7 @@ class ProducerInMemory:
             raise outcome
         return outcome
 
-    async def publish_many(self, events: Iterable[UsageEvent]) -> list[Outcome]:
+    async def publish_many(self, events: Iterable[UsageEvent], headers: Sequence[Headers] = ()) -> list[Outcome]:
         given = list(events)
         start = len(self.published)
         self.published += given
@@ -88,8 +91,10 @@ class GatewayInMemory:
         database = cast(Database, self.keys)
         producer = cast(UsageProducer, self.producer)
         outbox = Outbox(database, cast(CatalogTopic, None), cast(CatalogLog, None))
-        usage = UsageEvents(producer, BODY_SECONDS)
-        parts = Parts(database, outbox, Changes(database, outbox, 0.2), producer, usage, BODY_SECONDS)
+        verdicts = Verdicts(database, "nowhere:1", "usage-replies", 0.2)  # it has no claim, so that all are receipts
+        usage = UsageEvents(producer, verdicts, FirstEvents(database), BODY_SECONDS)
+        changes = Changes(database, outbox, 0.2)
+        parts = Parts(database, outbox, changes, producer, usage, verdicts, BODY_SECONDS)
         self.keyring = Keyring(database, 5)
         self.app = gateway_app(parts, self.keyring)
 

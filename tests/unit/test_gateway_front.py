@@ -278,7 +278,7 @@ async def test_metrics_count_what_was_answered() -> None:
     await gateway.post_event(event())
     await gateway.post_event(event(quantity="-1"))
     text = (await gateway.request("GET", "/metrics", authorization=None)).text
-    assert 'tally_gateway_usage_events_total{outcome="published"}' in text
+    assert 'tally_gateway_usage_events_total{outcome="pending"}' in text
     assert 'tally_gateway_usage_events_total{outcome="decimal_negative"}' in text
     assert 'tally_gateway_request_seconds_bucket{le="0.005",route="/api/v1/usage-events"}' in text
 
