@@ -17,9 +17,6 @@ from tests.chaos.customers import PLANS, SERVICES, Usage, subscription, subscrip
 from tests.chaos.journal import Event, Journal, Outcome, Sent
 from tests.chaos.parts import now_ms
 
-NDJSON = False
-"""Whether batches also go as NDJSON."""
-
 SHAPES = ("field_", "decimal_", "timestamp_", "invalid_body")
 """What the codes begin with by which a gateway refuses an event without publishing it."""
 AWAY = (httpx.TransportError, OSError)
@@ -94,7 +91,7 @@ class Clients:
         wanted = [self._usage.next() for _ in range(self._chance.randrange(5, 26))]
         events = [event for event, _ in wanted]
         way, request = "batch", {"json": {"usageEvents": events}}
-        if NDJSON and self._chance.random() < 0.5:
+        if self._chance.random() < 0.5:
             lines = "".join(json.dumps(event) + "\n" for event in events)
             headers = {"content-type": "application/x-ndjson"}
             way, request = "ndjson", {"content": lines.encode(), "headers": headers}  # type: ignore[dict-item]
