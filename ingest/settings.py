@@ -10,7 +10,7 @@ class GatewaySettings(PartSettings):
 
     http_host: str = Field("127.0.0.1", description="address that the API listens on")
     http_port: int = Field(8080, ge=0, le=65535, description="port of the API; 0: any free port")
-    answer_seconds: float = Field(5, gt=0, le=60, description="seconds to wait for Kafka or Postgres before a 503")
+    answer_seconds: float = Field(4, gt=0, le=60, description="seconds to wait for Kafka or Postgres before a 503")
     body_seconds: float = Field(30, gt=0, le=600, description="seconds that a request's body may take to arrive")
     drain_seconds: int = Field(8, ge=1, le=600, description="seconds that open requests get when the gateway stops")
     events_waiting: int = Field(50_000, ge=1_000, description="usage events that may wait for Kafka; more get a 503")

@@ -50,6 +50,7 @@ async def _serve(parts: Gateway, server: uvicorn.Server, listener: socket.socket
         await asyncio.wait({serving, stopping, *parts.beside}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
+        parts.drain()
         server.should_exit = True
         await serving
     for task in parts.beside:

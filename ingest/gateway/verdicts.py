@@ -65,6 +65,10 @@ class Expected:
         """The headers by which a record asks for its verdict."""
         return ReplyAddress(self._partition, self._request + number.to_bytes(2, "big")).headers()
 
+    def stop(self) -> None:
+        """Wait no longer."""
+        self._complete.set()
+
     def forgo(self, number: int) -> None:
         """There will be no verdict of this record: it was not published."""
         self._leave(number)
@@ -102,6 +106,7 @@ class Verdicts:
         self._claimed: int | None = None
         self._preferred = secrets.randbits(16)
         self._waiting: dict[bytes, Expected] = {}
+        self._is_stopping = False
 
     @property
     def claimed(self) -> int | None:
@@ -110,9 +115,15 @@ class Verdicts:
 
     def expect(self, count: int) -> Expected | None:
         """What to wait with for so many verdicts; None where there is no waiting now."""
-        if self._claimed is None or len(self._waiting) + count > AWAITED_MAX:
+        if self._is_stopping or self._claimed is None or len(self._waiting) + count > AWAITED_MAX:
             return None
         return Expected(self._waiting, self._claimed, count)
+
+    def stop_waiting(self) -> None:
+        """Have all that is open answered with what is known, and ask for nothing more: the gateway is about to stop."""
+        self._is_stopping = True
+        for expected in self._waiting.values():
+            expected.stop()
 
     async def run(self) -> None:
         """Claim a partition and wait on it, for ever. Raises OperatorError where the topic is missing."""

@@ -36,10 +36,12 @@ CLOSE_SECONDS: Final = 4
 
 @dataclass(slots=True, frozen=True)
 class Gateway:
-    """The application, and the work that goes on beside it until it has answered its last request."""
+    """The application, the work that goes on beside it until it has answered its last request, and what makes it answer
+    soon."""
 
     app: ASGIApp
     beside: set[asyncio.Task[None]]
+    drain: Callable[[], None]
 
 
 @contextlib.asynccontextmanager
@@ -69,7 +71,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         )
         beside = {asyncio.create_task(work.run()) for work in (outbox, keyring, verdicts)}
         stack.push_async_callback(_cancel, beside)
-        yield Gateway(gateway_app(parts, keyring), beside)
+        yield Gateway(gateway_app(parts, keyring), beside, verdicts.stop_waiting)
 
 
 def _producer(settings: GatewaySettings) -> UsageProducer:

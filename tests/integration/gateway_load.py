@@ -46,7 +46,7 @@ class Load:
     def __init__(self, url: str, key: str) -> None:
         self.journal = Journal()
         self._url = url
-        self._headers = {"authorization": f"Bearer {key}"}
+        self._headers = {"authorization": f"Bearer {key}", "prefer": "respond-async"}
         self._number = 0
 
     async def run(self) -> None:

@@ -22,7 +22,7 @@ from schemas.topics import TOPICS, Topic
 
 @dataclass
 class RunningGateway:
-    """Where it is, and a client with a key of all scopes."""
+    """Where it is, and a client with a key of all scopes, which waits for no verdicts: there may be no worker."""
 
     settings: GatewaySettings
     url: str
@@ -51,7 +51,7 @@ class RunningGateway:
         return [(record.key.decode(), json.loads(record.value), record.timestamp) for record in records]
 
     def _headers(self, key: str | None) -> dict[str, str]:
-        return {"authorization": f"Bearer {key or self.key}"}
+        return {"authorization": f"Bearer {key or self.key}", "prefer": "respond-async"}
 
 
 @asynccontextmanager
@@ -96,12 +96,22 @@ async def new_topics(kafka: str, partitions: int) -> str:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
     await admin.start()
     try:
-        await admin.create_topics(
-            [NewTopic(prefix + topic, count, 1, topic_configs=configs[topic]) for topic, count in counts.items()]
+        await create_topics(
+            admin, [NewTopic(prefix + topic, count, 1, topic_configs=configs[topic]) for topic, count in counts.items()]
         )
     finally:
         await admin.close()
     return prefix
+
+
+async def create_topics(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> None:
+    """Create topics, and return once the broker tells of them, which on a busy machine is not at once."""
+    await admin.create_topics(topics)
+
+    async def are_there() -> bool:
+        return {topic.name for topic in topics} <= set(await admin.list_topics())
+
+    await until(are_there)
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:

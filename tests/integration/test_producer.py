@@ -14,7 +14,7 @@ from schemas.errors import OperatorError
 from schemas.rejection import Reason
 from schemas.topics import Topic
 from schemas.usage_event import UsageEvent, parse_usage_event, usage_event_id
-from tests.integration.running_gateway import new_topics, read_topic
+from tests.integration.running_gateway import create_topics, new_topics, read_topic
 
 PARTITIONS = 4
 
@@ -108,8 +108,8 @@ async def test_producer_that_broke_is_replaced(kafka_bootstrap: str, prefix: str
     small = f"{prefix}small-"
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
     await admin.start()
-    await admin.create_topics(
-        [NewTopic(small + Topic.USAGE_EVENTS, 1, 1, topic_configs={"max.message.bytes": "10000"})]
+    await create_topics(
+        admin, [NewTopic(small + Topic.USAGE_EVENTS, 1, 1, topic_configs={"max.message.bytes": "10000"})]
     )
     await admin.close()
     async with UsageProducer(kafka_bootstrap, topic_prefix=small) as producer:

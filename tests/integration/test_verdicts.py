@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 
 from schemas.topics import Topic
@@ -144,6 +145,19 @@ async def test_wait_ends_with_a_receipt_and_the_event_is_decided_all_the_same(un
     async with undecided.tally.worker(TALLY_GRACE_SECONDS="3600"):
         await undecided.tally.decided(4)
         assert (await undecided.send("wait=30", eventKey="tokens#wait=1")).json()["identical"] is True
+
+
+async def test_a_gateway_that_is_told_to_stop_answers_who_waits_with_a_receipt(undecided: DecidingWorld) -> None:
+    another = undecided.gateway.settings.model_copy(update={"http_port": 0})
+    async with httpx.AsyncClient(timeout=30) as client, serving(another) as url:
+        headers = {"authorization": f"Bearer {undecided.gateway.key}", "prefer": "wait=30"}
+        waiting = asyncio.create_task(client.post(f"{url}/api/v1/usage-events", json=USAGE, headers=headers))
+
+        async def is_published() -> bool:
+            return len(await undecided.tally.records(Topic.USAGE_EVENTS)) == 1
+
+        await until(is_published)
+    assert (await waiting).status_code == 202
 
 
 async def test_answer_that_was_lost_is_given_to_whoever_sends_the_same_event_again(world: DecidingWorld) -> None:
