@@ -38,3 +38,4 @@ class ProjectorSettings(ConsumerSettings):
     """Settings of the projector."""
 
     projector_batch_records: int = Field(5_000, ge=1, description="records copied in one transaction at the most")
+    project_events: bool = Field(True, description="whether single events are copied to Postgres too, true or false")

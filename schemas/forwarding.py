@@ -4,7 +4,7 @@ The event keeps the headers it was sent with. A worker adds its own at the end, 
 the last one counts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from schemas.timestamps import timestamp_of_own, timestamp_text
@@ -43,6 +43,15 @@ def split_origin(headers: Iterable[tuple[str, bytes]]) -> tuple[Headers, Origin]
         return sent, Origin(_number(partition), _number(offset), timestamp_of_own(at.decode()))
     except (ValueError, AttributeError):  # the latter of a header that is null
         return None
+
+
+def origin_in(headers: Mapping[str, bytes | None]) -> Origin:
+    """The origin that headers tell of, each by its name. Raises ValueError and LookupError where they do
+    not."""
+    partition, offset, at = headers[_PARTITION], headers[_OFFSET], headers[_TIME]
+    if partition is None or offset is None or at is None:
+        raise ValueError("a header of the origin is null")
+    return Origin(_number(partition), _number(offset), timestamp_of_own(at.decode()))
 
 
 def _number(digits: bytes) -> int:

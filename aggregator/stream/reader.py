@@ -51,6 +51,10 @@ class Reader:
         """What there is to read; nothing where nothing came in time."""
         return dict(await self._consumer.getmany(timeout_ms=timeout_ms, max_records=records_max))
 
+    async def position(self, partition: TopicPartition) -> int:
+        """The next offset to read: beyond the markers of transactions that follow the last record."""
+        return int(await self._consumer.position(partition))
+
     async def progress(self) -> dict[TopicPartition, Progress]:
         """Where the reading stands, and how far that is from the end. Raises KafkaError where Kafka is away."""
         ends = await self._consumer.end_offsets(self._partitions)

@@ -15,6 +15,7 @@ import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
 
 from aggregator.closer.job import Closer
+from aggregator.projector.job import TOPICS as PROJECTED
 from aggregator.projector.job import Projector
 from aggregator.settings import CloserSettings, ProjectorSettings
 from deploy.migrate import migrate
@@ -234,7 +235,7 @@ async def _copy_to_postgres(settings: Settings, database_url: str) -> None:
     """Run closer and projector until they have read all there is."""
     connection = await asyncpg.connect(database_url)
     async with copying_to_postgres(settings, database_url):
-        ends = await _ends(settings, Topic.CLOSED_PERIODS, Topic.USAGE_TOTALS, Topic.AGGREGATOR_POSITIONS)
+        ends = await _ends(settings, Topic.CLOSED_PERIODS, *PROJECTED)
 
         async def all_is_read() -> bool:
             rows = await connection.fetch("SELECT topic, partition, next_offset FROM stream_offsets")

@@ -11,7 +11,8 @@ import asyncpg
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from schemas.topics import TOPICS, Topic
+from schemas.forwarding import Headers
+from schemas.topics import MIB, TOPICS, Topic
 
 PATIENCE_SECONDS = 30.0
 
@@ -26,10 +27,14 @@ class Stream:
     database: asyncpg.Connection
     ends: dict[TopicPartition, int] = field(default_factory=dict)
 
-    async def append(self, topic: Topic, partition: int, key: bytes | None, value: bytes | None) -> int:
+    async def append(
+        self, topic: Topic, partition: int, key: bytes | None, value: bytes | None, headers: Headers | None = None
+    ) -> int:
         """Write a record and return its append time in ms."""
         name = self.prefix + topic
-        sent = await self.producer.send_and_wait(name, value, key=key, partition=partition)
+        batch = self.producer.create_batch()  # unlike send(), it takes a record with neither key nor value
+        assert batch.append(key=key, value=value, timestamp=None, headers=headers or []) is not None
+        sent = await (await self.producer.send_batch(batch, name, partition=partition))
         self.ends[TopicPartition(name, partition)] = sent.offset + 1
         return int(sent.timestamp)
 
@@ -66,7 +71,9 @@ async def open_stream(
         )
     finally:
         await admin.close()
-    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap, acks="all", enable_idempotence=True, max_request_size=2 * MIB
+    )
     await producer.start()
     try:
         yield Stream(bootstrap, prefix, producer, database)
