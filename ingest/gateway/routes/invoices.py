@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import APIRouter, Query, Response
 
 from ingest.gateway.answer import json_answer
+from ingest.gateway.columns import number_text, optional_time_text, time_text
 from ingest.gateway.cursor import cursor_of
 from ingest.gateway.parameters import PageAsked, PathId, Reader, ServiceFilter, SubscriptionFilter, UserFilter
 from ingest.gateway.parts import PartsOf
@@ -16,7 +16,6 @@ from ingest.refused import Refused
 from schemas.catalog import WireModel
 from schemas.invoice import InvoiceSource, InvoiceStatus
 from schemas.rejection import Reason
-from schemas.timestamps import milliseconds, timestamp_text
 
 if TYPE_CHECKING:
     import asyncpg
@@ -108,9 +107,9 @@ async def _views(connection: "Connection", rows: "Sequence[asyncpg.Record]") -> 
         lines[line["invoice_id"]].append(
             InvoiceLineView(
                 meter=line["meter"],
-                quantity=f"{line['quantity']:f}",
-                unit_price=f"{line['unit_price']:f}",
-                amount=f"{line['amount']:f}",
+                quantity=number_text(line["quantity"]),
+                unit_price=number_text(line["unit_price"]),
+                amount=number_text(line["amount"]),
                 event_count=line["event_count"],
             )
         )
@@ -126,18 +125,14 @@ def _view(row: "asyncpg.Record", lines: list[InvoiceLineView]) -> InvoiceView:
         subscription_id=row["subscription_id"],
         status=row["status"],
         source=row["source"],
-        amount=f"{row['amount']:f}",
+        amount=number_text(row["amount"]),
         currency=row["currency"],
-        period_start=_time(row["period_start"]),
-        period_end=_time(row["period_end"]),
+        period_start=optional_time_text(row["period_start"]),
+        period_end=optional_time_text(row["period_end"]),
         sequence=row["sequence"],
-        due_at=_time(row["due_at"]),
-        paid_at=_time(row["paid_at"]),
-        created_at=timestamp_text(milliseconds(row["created_at"])),
-        updated_at=timestamp_text(milliseconds(row["updated_at"])),
+        due_at=optional_time_text(row["due_at"]),
+        paid_at=optional_time_text(row["paid_at"]),
+        created_at=time_text(row["created_at"]),
+        updated_at=time_text(row["updated_at"]),
         lines=lines,
     )
-
-
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else timestamp_text(milliseconds(at))
