@@ -39,6 +39,17 @@ class NewService(WireModel):
     max_event_age_seconds: _Seconds | None = None
 
 
+class ServiceChange(WireModel):
+    """What is to be changed of a service: the fields that are given. Null clears the last two; the scope of its event
+    keys may only be given as it is."""
+
+    name: Text = ""
+    status: ServiceStatus = ServiceStatus.ACTIVE
+    event_key_scope: EventKeyScope | None = None
+    grace_period_seconds: _Seconds | None = None
+    max_event_age_seconds: _Seconds | None = None
+
+
 class Service(NewService):
     """A service in the catalog."""
 

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from ingest.catalog.outbox import Outbox, announce, unannounced
 from ingest.database import Database, DatabaseAway
 from ingest.refused import Refused
+from schemas.catalog import WireModel
+from schemas.invoice import CatalogInvoice
 from schemas.plan import Plan
 from schemas.rejection import Reason, Rejection
 from schemas.service import Service
@@ -16,7 +18,15 @@ from schemas.subscription import Subscription
 if TYPE_CHECKING:
     from ingest.database import Connection
 
-Entity = TypeVar("Entity", Service, Plan, Subscription)
+Entity = TypeVar("Entity", Service, Plan, Subscription, CatalogInvoice)
+
+KINDS: Final[dict[type[WireModel], str]] = {
+    Service: "service",
+    Plan: "plan",
+    Subscription: "subscription",
+    CatalogInvoice: "invoice",
+}
+"""What an entity is called in its key."""
 
 STORED_BUT_UNPUBLISHED = (
     "The change is stored, but Kafka did not acknowledge it in time; send the same request again to learn when it is"
@@ -44,9 +54,9 @@ async def unchanged(connection: "Connection", entity: Entity) -> Saved[Entity]:
     return Saved(entity, created=False, seq=await unannounced(connection, key_of(entity)))
 
 
-def key_of(entity: Service | Plan | Subscription) -> str:
+def key_of(entity: Service | Plan | Subscription | CatalogInvoice) -> str:
     """The key of an entity's record in the topic `catalog`."""
-    return f"{type(entity).__name__.lower()}/{entity.id}"
+    return f"{KINDS[type(entity)]}/{entity.id}"
 
 
 class Changes:

@@ -10,7 +10,7 @@ from ingest.catalog.page import Page, PageRequest
 from ingest.catalog.services import find_service
 from ingest.refused import Refused
 from schemas.plan import NewPlan, Plan
-from schemas.rejection import Reason
+from schemas.rejection import FieldError, Reason, Rejection
 
 if TYPE_CHECKING:
     from ingest.database import Connection
@@ -34,6 +34,26 @@ async def find_plan(connection: "Connection", plan_id: str) -> Plan | None:
     """The plan of this id."""
     document = await connection.fetchval(SQL["plan"], plan_id)
     return None if document is None else Plan.model_validate(json.loads(document))
+
+
+async def known_plan(connection: "Connection", service_id: str, plan_id: str, services: frozenset[str] | None) -> Plan:
+    """The plan that a caller names beside a service, both of which must exist. Raises Refused.
+
+    `services` are those that the caller may know of, None for all.
+    """
+    if await find_service(connection, service_id) is None:
+        raise Refused.of(Reason.SERVICE_NOT_FOUND, "serviceId")
+    plan = await find_plan(connection, plan_id)
+    if plan is None or not (services is None or plan.service_id in services):
+        raise Refused.of(Reason.PLAN_NOT_FOUND, "paymentPlanId")
+    return plan
+
+
+def check_plan(plan: Plan, service_id: str) -> None:
+    """Refuse a plan of another service. Raises Refused."""
+    if plan.service_id != service_id:
+        error = FieldError("paymentPlanId", Reason.FIELD_INVALID, "must be a plan of the service")
+        raise Refused(Rejection.of_fields([error]))
 
 
 async def list_plans(connection: "Connection", request: PageRequest, service_id: str | None) -> Page[Plan]:

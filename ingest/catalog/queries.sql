@@ -11,11 +11,25 @@ SELECT seq, pg_notify('catalog_outbox', '') FROM announced;
 SELECT max(seq) FROM catalog_outbox WHERE key = $1 AND published_at IS NULL;
 
 
+-- An entry as it was when it came to be.
+-- name: first_entry
+SELECT payload FROM catalog_outbox WHERE key = $1 AND version = 1;
+
+-- name: newest_entry
+SELECT payload FROM catalog_outbox WHERE key = $1 ORDER BY version DESC LIMIT 1;
+
+
 -- name: add_service
 INSERT INTO services (id, document) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING RETURNING id;
 
 -- name: service
 SELECT document FROM services WHERE id = $1;
+
+-- name: lock_service
+SELECT document FROM services WHERE id = $1 FOR UPDATE;
+
+-- name: change_service
+UPDATE services SET version = $2, document = $3, updated_at = now() WHERE id = $1;
 
 -- name: services
 SELECT document, created_at, id
@@ -79,6 +93,45 @@ WHERE ($1::text[] IS NULL OR s.service_id = ANY ($1))
     AND ($7::text IS NULL OR s.status = $7)
 ORDER BY s.created_at DESC, s.id DESC
 LIMIT $4;
+
+
+-- name: add_invoice
+INSERT INTO invoices (
+    id, source, service_id, payment_plan_id, user_id, subscription_id, status, amount, currency,
+    period_start, period_end, due_at, asked_for
+)
+VALUES ($1, 'MANUAL', $2, $3, $4, $5, $6, $7::text::numeric, $8, $9, $10, $11, $12)
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
+-- name: invoice_asked_for
+SELECT asked_for FROM invoices WHERE id = $1;
+
+-- name: lock_invoice
+SELECT id, service_id, user_id, subscription_id, status, amount::text, period_start, period_end, due_at, version
+FROM invoices
+WHERE id = $1
+FOR UPDATE;
+
+-- name: subscription_of_invoice
+SELECT subscription_id FROM invoices WHERE id = $1;
+
+-- Half-open periods that meet end to end do not overlap.
+-- name: overlapping_invoice
+SELECT id
+FROM invoices
+WHERE subscription_id = $1 AND status <> 'VOID' AND period_start < $3 AND period_end > $2 AND id <> $4
+ORDER BY period_start, id
+LIMIT 1;
+
+-- name: change_invoice
+UPDATE invoices SET amount = $2::text::numeric, period_start = $3, period_end = $4, due_at = $5, updated_at = now()
+WHERE id = $1;
+
+-- name: move_invoice
+UPDATE invoices
+SET status = $2, version = $3, paid_at = CASE WHEN $2 = 'PAID' THEN now() ELSE paid_at END, updated_at = now()
+WHERE id = $1;
 
 
 -- The oldest unpublished version of each key: versions of a key go out one after the other. Those that were sent ($2)

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 from ingest.catalog.change import Saved, saved, unchanged
 from ingest.catalog.comparing import SQL
 from ingest.catalog.page import Page, PageRequest
-from ingest.catalog.plans import find_plan
-from ingest.catalog.services import find_service
+from ingest.catalog.plans import check_plan, known_plan
 from ingest.refused import Refused
 from schemas.billing_period import BillingInterval, BillingPeriod, Calendar
 from schemas.catalog import Transition
-from schemas.rejection import FieldError, Reason, Rejection
+from schemas.rejection import Reason, Rejection
 from schemas.subscription import SUBSCRIPTION_TRANSITIONS, NewSubscription, Subscription, SubscriptionStatus
 from schemas.timestamps import timestamp_text
 
@@ -38,7 +37,8 @@ async def create_subscription(
 
     `services` are those that the caller may know of, None for all.
     """
-    await _check_plan(connection, new, services)
+    plan = await known_plan(connection, new.service_id, new.payment_plan_id, services)
+    check_plan(plan, new.service_id)
     now: int = await connection.fetchval(SQL["clock"])
     subscription = _new_subscription(new, now)
     if await _add(connection, subscription):
@@ -94,17 +94,6 @@ async def list_subscriptions(
     conditions = (service_id, user_id, None if status is None else status.value)
     rows = await connection.fetch(SQL["subscriptions"], *request.arguments(), *conditions)
     return request.page(rows, _current)
-
-
-async def _check_plan(connection: "Connection", new: NewSubscription, services: frozenset[str] | None) -> None:
-    if await find_service(connection, new.service_id) is None:
-        raise Refused.of(Reason.SERVICE_NOT_FOUND, "serviceId")
-    plan = await find_plan(connection, new.payment_plan_id)
-    if plan is None or not (services is None or plan.service_id in services):
-        raise Refused.of(Reason.PLAN_NOT_FOUND, "paymentPlanId")
-    if plan.service_id != new.service_id:
-        error = FieldError("paymentPlanId", Reason.FIELD_INVALID, "must be a plan of the service")
-        raise Refused(Rejection.of_fields([error]))
 
 
 async def _add(connection: "Connection", subscription: Subscription) -> bool:

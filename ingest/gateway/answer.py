@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from ingest.catalog.change import Entity, Saved
+from ingest.catalog.change import KINDS, Entity, Saved
 from schemas.catalog import WireModel
 from schemas.rejection import Reason, Rejection
 
@@ -42,7 +42,7 @@ def json_answer(status: int, document: dict[str, Any], headers: Headers | None =
 
 def saved_answer(saved: Saved[Entity], document: WireModel) -> Answer:
     """The answer to the creation of an entity: 200 where it existed already."""
-    path = f"/api/v1/{type(saved.entity).__name__.lower()}s/{quote(saved.entity.id, safe='')}"
+    path = f"/api/v1/{KINDS[type(saved.entity)]}s/{quote(saved.entity.id, safe='')}"
     return json_answer(201 if saved.created else 200, document.wire(), [(b"location", path.encode())])
 
 

@@ -8,8 +8,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import Field, TypeAdapter
 
 from schemas.catalog import WireModel
+from schemas.invoice import InvoiceChange, NewInvoice
 from schemas.plan import NewPlan
-from schemas.service import NewService
+from schemas.service import NewService, ServiceChange
 from schemas.subscription import NewSubscription, SubscriptionStatus
 from schemas.usage_event import BATCH_EVENTS_MAX, UsageEvent
 
@@ -48,7 +49,10 @@ class Error(WireModel):
     details: list[ErrorDetail]
 
 
-_BODIES: Final = (UsageEvent, UsageEventBatch, NewService, NewPlan, NewSubscription, NewStatus, Error)
+_BODIES: Final = (
+    *(UsageEvent, UsageEventBatch, NewService, ServiceChange, NewPlan, NewSubscription, NewStatus),
+    *(NewInvoice, InvoiceChange, Error),
+)
 
 
 def json_body(model: str) -> dict[str, Any]:

@@ -56,6 +56,7 @@ def holder(scope: Scope) -> Callable[[Request], Awaitable[ApiKey]]:
 
 Reader = Annotated[ApiKey, Depends(holder(Scope.READ))]
 CatalogWriter = Annotated[ApiKey, Depends(holder(Scope.CATALOG_WRITE))]
+BillingWriter = Annotated[ApiKey, Depends(holder(Scope.BILLING_WRITE))]
 
 
 def _limit(value: Any) -> int:

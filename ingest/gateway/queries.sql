@@ -18,3 +18,20 @@ SELECT invoice_id, meter, quantity, unit_price, amount, event_count
 FROM invoice_lines
 WHERE invoice_id = ANY ($1)
 ORDER BY invoice_id, meter;
+
+-- The newest usage events that are linked to an invoice, or billed by it ($2 to $4 are those of the closer's); each of
+-- the two is read along an index.
+-- name: invoice_events
+SELECT *
+FROM (
+    (SELECT * FROM usage_events WHERE invoice_id = $1 ORDER BY occurred_at DESC, id DESC LIMIT $5)
+    UNION
+    (
+        SELECT * FROM usage_events
+        WHERE subscription_id = $2 AND period_start = $3 AND sequence = $4
+        ORDER BY occurred_at DESC, id DESC
+        LIMIT $5
+    )
+) AS events
+ORDER BY occurred_at DESC, id DESC
+LIMIT $5;

@@ -33,6 +33,10 @@ class RunningGateway:
         """POST a JSON body under /api/v1."""
         return await self.client.post(f"/api/v1{path}", json=body, headers=self._headers(key))
 
+    async def patch(self, path: str, body: Any, key: str | None = None) -> httpx.Response:
+        """PATCH with a JSON body under /api/v1."""
+        return await self.client.patch(f"/api/v1{path}", json=body, headers=self._headers(key))
+
     async def get(self, path: str, key: str | None = None, **parameters: Any) -> httpx.Response:
         """GET under /api/v1."""
         return await self.client.get(f"/api/v1{path}", params=parameters, headers=self._headers(key))

@@ -221,6 +221,7 @@ async def test_invoices_are_shown_with_their_lines_and_found_by_filters(gateway:
                     "eventCount": 3,
                 }
             ],
+            "events": [],
         }
     }
     for filters, ids in (

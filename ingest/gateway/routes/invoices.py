@@ -1,69 +1,55 @@
-"""Invoices and their lines."""
+"""Invoices: made and changed, with their lines and their events."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 
-from ingest.gateway.answer import json_answer
+from ingest.catalog.change import Saved
+from ingest.catalog.invoices import (
+    Invoice,
+    change_invoice,
+    create_invoice,
+    lock_invoice,
+    lock_invoice_and_subscription,
+    move_invoice,
+)
+from ingest.gateway.answer import json_answer, saved_answer
 from ingest.gateway.cursor import cursor_of
-from ingest.gateway.parameters import PageAsked, PathId, Reader, ServiceFilter, SubscriptionFilter, UserFilter
-from ingest.gateway.parts import PartsOf
-from ingest.queries import named_queries
+from ingest.gateway.invoice_views import (
+    SQL,
+    InvoiceView,
+    InvoiceWithEventsView,
+    invoice_views,
+    invoice_with_events,
+)
+from ingest.gateway.openapi import json_body
+from ingest.gateway.parameters import (
+    BillingWriter,
+    PageAsked,
+    PathId,
+    Reader,
+    ServiceFilter,
+    SubscriptionFilter,
+    UserFilter,
+)
+from ingest.gateway.parts import Parts, PartsOf
+from ingest.gateway.requests import body_of
+from ingest.keys import ApiKey
 from ingest.refused import Refused
 from schemas.catalog import WireModel
-from schemas.invoice import InvoiceSource, InvoiceStatus
+from schemas.invoice import CatalogInvoice, InvoiceChange, InvoiceStatus, NewInvoice
 from schemas.rejection import Reason
-from schemas.timestamps import milliseconds, timestamp_text
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from ingest.database import Connection
 
 router = APIRouter(tags=["invoices"])
-
-_SQL: Final = named_queries("ingest.gateway")
-
-
-class InvoiceLineView(WireModel):
-    """What one meter is charged for; decimals as text, as Postgres has them."""
-
-    meter: str
-    quantity: str
-    unit_price: str
-    amount: str
-    event_count: int
-
-
-class InvoiceView(WireModel):
-    """An invoice as callers see it; a negative amount is a credit."""
-
-    id: str
-    service_id: str
-    payment_plan_id: str
-    user_id: str
-    subscription_id: str | None
-    status: InvoiceStatus
-    source: InvoiceSource
-    amount: str
-    currency: str
-    period_start: str | None
-    period_end: str | None
-    sequence: int | None
-    due_at: str | None
-    paid_at: str | None
-    created_at: str
-    updated_at: str
-    lines: list[InvoiceLineView]
 
 
 class InvoiceAnswer(WireModel):
     """One invoice."""
 
-    invoice: InvoiceView
+    invoice: InvoiceWithEventsView
 
 
 class InvoicesAnswer(WireModel):
@@ -73,14 +59,66 @@ class InvoicesAnswer(WireModel):
     next_cursor: str | None
 
 
+@router.post("/invoices", status_code=201, response_model=InvoiceAnswer, openapi_extra=json_body("NewInvoice"))
+async def post_invoice(
+    key: BillingWriter, new: Annotated[NewInvoice, Depends(body_of(NewInvoice))], parts: PartsOf
+) -> Response:
+    """Create an invoice of the amount that is given, as it is given; the same one again answers 200. Once answered, the
+    next usage event can be linked to it."""
+    if not key.sees(new.service_id):
+        raise Refused.of(Reason.SERVICE_NOT_FOUND, "serviceId")
+    saved = await parts.changes.make(lambda connection: create_invoice(connection, new, key.services))
+    return await _answer(saved, parts)
+
+
+@router.patch("/invoices/{id:id}", response_model=InvoiceAnswer, openapi_extra=json_body("InvoiceChange"))
+async def patch_invoice(
+    key: BillingWriter,
+    invoice_id: PathId,
+    change: Annotated[InvoiceChange, Depends(body_of(InvoiceChange))],
+    parts: PartsOf,
+) -> Response:
+    """Change the fields that are given, of an invoice that is a DRAFT; null clears a time."""
+
+    async def made(connection: "Connection") -> Saved[CatalogInvoice]:
+        invoice = _seen(await lock_invoice_and_subscription(connection, invoice_id), key)
+        return await change_invoice(connection, invoice, change)
+
+    return await _answer(await parts.changes.make(made), parts)
+
+
+@router.post("/invoices/{id:id}/open", response_model=InvoiceAnswer)
+async def post_open(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
+    """Open a DRAFT: its amount and period can't change any more."""
+    return await _move(key, invoice_id, InvoiceStatus.OPEN, parts)
+
+
+@router.post("/invoices/{id:id}/pay", response_model=InvoiceAnswer)
+async def post_pay(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
+    """Record that an OPEN invoice is paid; a credit can't be. No usage event can be linked to it any more."""
+    return await _move(key, invoice_id, InvoiceStatus.PAID, parts)
+
+
+@router.post("/invoices/{id:id}/void", response_model=InvoiceAnswer)
+async def post_void(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
+    """Void an invoice that is a DRAFT or OPEN. What it billed is not billed again."""
+    return await _move(key, invoice_id, InvoiceStatus.VOID, parts)
+
+
+@router.post("/invoices/{id:id}/expire", response_model=InvoiceAnswer)
+async def post_expire(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
+    """Give up an OPEN invoice."""
+    return await _move(key, invoice_id, InvoiceStatus.EXPIRED, parts)
+
+
 @router.get("/invoices/{id:id}", response_model=InvoiceAnswer)
 async def get_invoice(key: Reader, invoice_id: PathId, parts: PartsOf) -> Response:
-    """An invoice with its lines."""
+    """An invoice with its lines, and the newest 100 of the usage events that are linked to it or billed by it."""
     async with parts.database.connection() as connection:
-        row = await connection.fetchrow(_SQL["invoice"], invoice_id)
+        row = await connection.fetchrow(SQL["invoice"], invoice_id)
         if row is None or not key.sees(row["service_id"]):
             raise Refused.of(Reason.INVOICE_NOT_FOUND)
-        (view,) = await _views(connection, [row])
+        view = await invoice_with_events(connection, row)
     return json_answer(200, InvoiceAnswer(invoice=view).wire()).response()
 
 
@@ -96,48 +134,28 @@ async def get_invoices(
     """Invoices, newest first."""
     conditions = (subscription_id, service_id, user_id, None if status is None else status.value)
     async with parts.database.connection() as connection:
-        rows = await connection.fetch(_SQL["invoices"], *asked.arguments(), *conditions)
+        rows = await connection.fetch(SQL["invoices"], *asked.arguments(), *conditions)
         page = asked.page(rows, lambda row: row)
-        views = await _views(connection, page.items)
+        views = await invoice_views(connection, page.items)
     return json_answer(200, InvoicesAnswer(invoices=views, next_cursor=cursor_of(page.next)).wire()).response()
 
 
-async def _views(connection: "Connection", rows: "Sequence[asyncpg.Record]") -> list[InvoiceView]:
-    lines: defaultdict[str, list[InvoiceLineView]] = defaultdict(list)
-    for line in await connection.fetch(_SQL["invoice_lines"], [row["id"] for row in rows]):
-        lines[line["invoice_id"]].append(
-            InvoiceLineView(
-                meter=line["meter"],
-                quantity=f"{line['quantity']:f}",
-                unit_price=f"{line['unit_price']:f}",
-                amount=f"{line['amount']:f}",
-                event_count=line["event_count"],
-            )
-        )
-    return [_view(row, lines[row["id"]]) for row in rows]
+async def _move(key: ApiKey, invoice_id: str, status: InvoiceStatus, parts: Parts) -> Response:
+    async def moved(connection: "Connection") -> Saved[CatalogInvoice]:
+        return await move_invoice(connection, _seen(await lock_invoice(connection, invoice_id), key), status)
+
+    return await _answer(await parts.changes.make(moved), parts)
 
 
-def _view(row: "asyncpg.Record", lines: list[InvoiceLineView]) -> InvoiceView:
-    return InvoiceView(
-        id=row["id"],
-        service_id=row["service_id"],
-        payment_plan_id=row["payment_plan_id"],
-        user_id=row["user_id"],
-        subscription_id=row["subscription_id"],
-        status=row["status"],
-        source=row["source"],
-        amount=f"{row['amount']:f}",
-        currency=row["currency"],
-        period_start=_time(row["period_start"]),
-        period_end=_time(row["period_end"]),
-        sequence=row["sequence"],
-        due_at=_time(row["due_at"]),
-        paid_at=_time(row["paid_at"]),
-        created_at=timestamp_text(milliseconds(row["created_at"])),
-        updated_at=timestamp_text(milliseconds(row["updated_at"])),
-        lines=lines,
-    )
+def _seen(invoice: Invoice | None, key: ApiKey) -> Invoice:
+    if invoice is None or not key.sees(invoice.entry.service_id):
+        raise Refused.of(Reason.INVOICE_NOT_FOUND)
+    return invoice
 
 
-def _time(at: datetime | None) -> str | None:
-    return None if at is None else timestamp_text(milliseconds(at))
+async def _answer(saved: Saved[CatalogInvoice], parts: Parts) -> Response:
+    async with parts.database.connection() as connection:
+        row = await connection.fetchrow(SQL["invoice"], saved.entity.id)
+        assert row is not None, "invoices are never deleted"
+        view = await invoice_with_events(connection, row)
+    return saved_answer(saved, InvoiceAnswer(invoice=view)).response()

@@ -1,10 +1,11 @@
 """Services."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Response
 
-from ingest.catalog.services import create_service, find_service, list_services
+from ingest.catalog.change import Saved
+from ingest.catalog.services import change_service, create_service, find_service, list_services, lock_service
 from ingest.gateway.answer import json_answer, saved_answer
 from ingest.gateway.cursor import cursor_of
 from ingest.gateway.openapi import json_body
@@ -14,8 +15,11 @@ from ingest.gateway.requests import body_of
 from ingest.refused import Refused
 from schemas.catalog import WireModel
 from schemas.rejection import Reason, Rejection
-from schemas.service import NewService, Service
+from schemas.service import NewService, Service, ServiceChange
 from schemas.text import Text
+
+if TYPE_CHECKING:
+    from ingest.database import Connection
 
 router = APIRouter(tags=["services"])
 
@@ -54,6 +58,26 @@ async def post_service(
     if new.id is not None and not key.sees(new.id):
         raise Refused.of(Reason.SERVICE_NOT_FOUND, "id")
     saved = await parts.changes.make(lambda connection: create_service(connection, new))
+    return saved_answer(saved, ServiceAnswer(service=ServiceView.of(saved.entity))).response()
+
+
+@router.patch("/services/{id:id}", response_model=ServiceAnswer, openapi_extra=json_body("ServiceChange"))
+async def patch_service(
+    key: CatalogWriter,
+    service_id: PathId,
+    change: Annotated[ServiceChange, Depends(body_of(ServiceChange))],
+    parts: PartsOf,
+) -> Response:
+    """Change the fields that are given; null clears the grace period and the greatest age of events. It holds for every
+    usage event that is sent after the answer."""
+
+    async def made(connection: "Connection") -> Saved[Service]:
+        service = await lock_service(connection, service_id) if key.sees(service_id) else None
+        if service is None:
+            raise Refused.of(Reason.SERVICE_NOT_FOUND)
+        return await change_service(connection, service, change)
+
+    saved = await parts.changes.make(made)
     return saved_answer(saved, ServiceAnswer(service=ServiceView.of(saved.entity))).response()
 
 

@@ -1,0 +1,84 @@
+"""Invoices asked for over HTTP, and the rows that only other parts write: the closer's invoices, usage events."""
+
+from typing import Any
+
+import asyncpg
+
+from tests.integration.catalog_world import PLAN, SUBSCRIPTION, set_up
+from tests.integration.running_gateway import RunningGateway
+
+INVOICE: dict[str, Any] = {
+    "id": "inv",
+    "serviceId": "svc",
+    "paymentPlanId": "plan",
+    "userId": "user",
+    "subscriptionId": "sub",
+    "amount": "12.345678",
+    "periodStart": "2026-01-01T00:00:00.000Z",
+    "periodEnd": "2026-02-01T00:00:00.000Z",
+}
+
+
+async def set_up_two_services(gateway: RunningGateway) -> None:
+    """A second service with a plan, and a second subscription of each service."""
+    await set_up(gateway)
+    await gateway.post("/services", {"id": "other", "name": "Other"})
+    await gateway.post("/plans", {**PLAN, "id": "elsewhere", "serviceId": "other", "currency": "EUR"})
+    await gateway.post("/subscriptions", {**SUBSCRIPTION, "id": "sub_2"})
+    theirs = {"id": "theirs", "serviceId": "other", "paymentPlanId": "elsewhere", "userId": "user"}
+    await gateway.post("/subscriptions", theirs)
+
+
+async def close_period(gateway: RunningGateway, invoice_id: str, month: int, amount: int = 1) -> None:
+    """Put an invoice of `sub` into Postgres as the closer does, for a month of 2026."""
+    entry = (
+        f'{{"id": "{invoice_id}", "serviceId": "svc", "userId": "user", "version": 1,'
+        ' "transitions": [{"version": 1, "status": "OPEN", "at": null}]}'
+    )
+    await insert_invoice(gateway, invoice_id, month, amount)
+    await execute(
+        gateway, "INSERT INTO catalog_outbox (key, version, payload) VALUES ($1, 1, $2)", f"invoice/{invoice_id}", entry
+    )
+
+
+async def insert_invoice(gateway: RunningGateway, invoice_id: str, month: int, amount: int = 1) -> None:
+    """Put an invoice of `sub` into Postgres, and announce it nowhere."""
+    await execute(
+        gateway,
+        "INSERT INTO invoices (id, source, service_id, payment_plan_id, user_id, subscription_id, status, amount,"
+        " currency, period_start, period_end, sequence, digest, log_partition) VALUES"
+        f" ('{invoice_id}', 'CLOSER', 'svc', 'plan', 'user', 'sub', 'OPEN', {amount}, 'USDC',"
+        f" '2026-{month:02d}-01', '2026-{month + 1:02d}-01', 0, 'digest', 0)",
+    )
+
+
+async def project_events(gateway: RunningGateway, *offsets: int, **columns: str | int) -> None:
+    """Put usage events of `sub` in January into Postgres as the projector does; the day of each is its offset."""
+    fixed = {
+        "service_id": "svc",
+        "subscription_id": "sub",
+        "user_id": "user",
+        "event_key": "tokens#1",
+        "meter": "tokens",
+        "quantity": 1,
+        "period_start": "2026-01-01",
+        "period_end": "2026-02-01",
+        "status": "RECORDED",
+        "created_at": "2026-01-31",
+        "updated_at": "2026-01-31",
+        **columns,
+    }
+    occurred_at = fixed.pop("occurred_at", None)
+    values = ", ".join(f"'{value}'" for value in fixed.values())
+    rows = (f"('ue_0_{offset}', '{occurred_at or f'2026-01-{offset:02d}'}', {values})" for offset in offsets)
+    names = f"id, occurred_at, {', '.join(fixed)}"
+    await execute(gateway, f"INSERT INTO usage_events ({names}) VALUES {', '.join(rows)}")
+
+
+async def execute(gateway: RunningGateway, sql: str, *arguments: Any) -> None:
+    """Run a statement as the owner of the tables."""
+    connection = await asyncpg.connect(gateway.settings.database_url)
+    try:
+        await connection.execute(sql, *arguments)
+    finally:
+        await connection.close()
