@@ -8,8 +8,11 @@ from typing import Any
 
 import httpx
 
+from aggregator.projector.job import Projector
+from aggregator.settings import ProjectorSettings
 from tests.integration.catalog_world import set_up
 from tests.integration.running_gateway import RunningGateway, running_gateway, until
+from tests.integration.stream_world import working
 from tests.integration.worker import Deployment, deployment
 
 USAGE: dict[str, Any] = {
@@ -37,6 +40,13 @@ class DecidingWorld:
         """POST with the header Prefer."""
         headers = {"authorization": f"Bearer {self.gateway.key}"} | ({} if prefer is None else {"prefer": prefer})
         return await self.gateway.client.post(f"/api/v1{path}", json=body, headers=headers)
+
+    @asynccontextmanager
+    async def projecting(self) -> AsyncIterator[None]:
+        """What was decided is copied to Postgres meanwhile."""
+        fields = {**self.tally.settings.model_dump(), "database_url": self.gateway.settings.database_url}
+        async with working(Projector(ProjectorSettings.model_validate(fields)).run):
+            yield
 
     async def can_wait(self) -> None:
         """Return once the gateway waits for verdicts."""

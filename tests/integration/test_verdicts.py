@@ -78,6 +78,15 @@ async def test_event_that_does_not_count_is_answered_with_the_exact_reason(world
         assert shown == more
 
 
+async def test_a_duplicate_is_answered_with_the_first_event(world: DecidingWorld) -> None:
+    async with world.projecting():
+        first = (await world.send()).json()["usageEvent"]
+        assert (await world.send()).json()["existing"] == first
+        assert (await world.send(quantity="7", userId="user")).json()["existing"] == first
+        batch = await world.post("/usage-events/batch", {"usageEvents": [USAGE, USAGE]})
+        assert [result["existing"] for result in batch.json()["results"]] == [first, first]
+
+
 SUBSCRIPTION = {"id": "sub", "serviceId": "svc", "paymentPlanId": "plan", "userId": "user"}
 
 
