@@ -3,13 +3,13 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from schemas.billing_period import UnknownTimeZone, time_zone
 from schemas.catalog import Transition, WireModel, dated, status_at
 from schemas.text import OptionalText, Text
-from schemas.timestamps import OptionalTimestamp, Timestamp
+from schemas.timestamps import OptionalTimestamp, Timestamp, timestamp_text
 
 
 class SubscriptionStatus(StrEnum):
@@ -56,14 +56,29 @@ class NewSubscription(WireModel):
     time_zone: TimeZone = "UTC"
 
 
+class SubscriptionChange(WireModel):
+    """What is to be changed of a subscription: its plan, from its next billing period on."""
+
+    payment_plan_id: Text = ""
+
+
+class PlanChange(WireModel):
+    """A plan that is in force from the start of a billing period on."""
+
+    payment_plan_id: Text
+    start: Timestamp = Field(alias="from")
+
+
 class Subscription(NewSubscription):
-    """A subscription in the catalog, with its whole history of statuses, oldest first."""
+    """A subscription in the catalog, with its whole history of statuses and of plans, oldest first; `payment_plan_id`
+    is the plan under which it was created."""
 
     id: Text
     billing_anchor: Timestamp
     created_at: Timestamp
     version: int = 1
     transitions: tuple[Transition, ...]
+    plan_changes: tuple[PlanChange, ...] = ()
 
     @classmethod
     def of_record(cls, document: dict[str, Any], record_at: int) -> "Subscription":
@@ -74,6 +89,25 @@ class Subscription(NewSubscription):
     def status_at(self, at: int) -> str:
         """The status at a moment in ms: a value of SubscriptionStatus."""
         return status_at(self.transitions, at)
+
+    def plan_id_at(self, period_start: int) -> str:
+        """The plan of the billing period that starts at a moment in ms."""
+        for change in reversed(self.plan_changes):
+            if change.start <= period_start:
+                return change.payment_plan_id
+        return self.payment_plan_id
+
+    @property
+    def plan_ids(self) -> tuple[str, ...]:
+        """Every plan under which it is or was, or is going to be; the first one first."""
+        return tuple(dict.fromkeys((self.payment_plan_id, *(change.payment_plan_id for change in self.plan_changes))))
+
+    def with_plan(self, plan_id: str, period_start: int) -> "Subscription":
+        """The next version of the subscription, under another plan from a billing period on: whatever was planned for
+        that time before is not any more."""
+        before = (change for change in self.plan_changes if change.start < period_start)
+        change = PlanChange.model_validate({"paymentPlanId": plan_id, "from": timestamp_text(period_start)})
+        return self.model_copy(update={"version": self.version + 1, "plan_changes": (*before, change)})
 
     @property
     def began_at(self) -> int:

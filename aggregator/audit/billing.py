@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from aggregator.audit.amounts import EXACT, ZERO, price_of, total_of
-from aggregator.audit.catalog import Catalog, Plan, Subscription
+from aggregator.audit.catalog import Catalog, Plan, Subscription, plan_id_of
 from aggregator.audit.closed import ClosedPeriods, Line, Sequence
 from aggregator.audit.counting import Counted, PeriodKey, Sum
 from aggregator.audit.homes import home_of
@@ -73,12 +73,14 @@ class Billing:
         """Of a subscription's life, the periods without usage are due one after the other. So where one was closed, all
         before it were."""
         subscription = self._catalog.subscription(latest[0])
-        if subscription is None or subscription.plan.pricing_type == "ONE_TIME":
+        if subscription is None:
             return
         start = latest[1]
         while subscription.lives_in(period := subscription.calendar.period_at(start - 1)):
             start = period.start
             key = (latest[0], start)
+            if subscription.plan_of(start).pricing_type == "ONE_TIME" and not subscription.is_first(period):
+                continue
             if key not in self._closed.periods and key not in self._counted.times:
                 self._findings.disagree(
                     Check.CLOSED_PERIODS,
@@ -104,7 +106,8 @@ class Billing:
 
     def _compare_with_catalog(self, sequence: Sequence, subscription: Subscription, plan: Plan) -> None:
         document, newest = sequence.document, subscription.document
-        plans = {version.document["paymentPlanId"] for version in subscription.entry.versions}
+        known = subscription.entry.versions_known(sequence.appended_at)
+        plans = {plan_id_of(version.document, sequence.start) for version in known}
         prices = {meter: plan.unit_prices[meter] for meter in sequence.lines if meter in plan.unit_prices}
         expected = {
             "serviceId": newest["serviceId"],

@@ -101,13 +101,14 @@ class Plan:
 
 @dataclass(slots=True)
 class Subscription:
-    """A subscription with the service and plan without which nobody can bill it. `first_at` is when it could be billed
-    at the latest (ms)."""
+    """A subscription with the service and the plans without which nobody can bill it; `plan` is the first of them.
+    `first_at` is when it could be billed at the latest (ms)."""
 
     id: str
     entry: Entry
     service: Entry
     plan: Plan
+    plans: dict[str, Plan]
     calendar: Calendar
     first_at: int = field(init=False)
 
@@ -119,6 +120,10 @@ class Subscription:
         """Its newest version."""
         return self.entry.newest.document
 
+    def plan_of(self, period_start: int) -> Plan:
+        """The plan of the period that starts then."""
+        return self.plans[plan_id_of(self.document, period_start)]
+
     def lives_in(self, period: Period) -> bool:
         """Whether a period overlaps its life, so that it is invoiced even without usage (contract rule 6)."""
         began, last = self.entry.transitions[0].at, self.entry.transitions[-1]
@@ -128,6 +133,19 @@ class Subscription:
     def is_first(self, period: Period) -> bool:
         """Whether it came to be in this period."""
         return period == self.calendar.period_at(self.entry.transitions[0].at)
+
+
+def plan_id_of(document: dict[str, Any], period_start: int) -> str:
+    """By which plan a version of a subscription bills the period that starts then: the one it began with, until another
+    took its place."""
+    in_force: dict[int, str] = {own_time(change["from"]): change["paymentPlanId"] for change in _changes(document)}
+    starts = [start for start in in_force if start <= period_start]
+    first: str = document["paymentPlanId"]
+    return in_force[max(starts)] if starts else first
+
+
+def _changes(document: dict[str, Any]) -> list[dict[str, str]]:
+    return document.get("planChanges") or []
 
 
 class Catalog:
@@ -162,7 +180,7 @@ class Catalog:
         return self._plans[plan_id]
 
     def subscription(self, subscription_id: str) -> Subscription | None:
-        """A subscription by its id; None also where its service or its plan is not in the catalog."""
+        """A subscription by its id; None also where its service or one of its plans is not in the catalog."""
         if subscription_id not in self._subscriptions:
             _remember(self._subscriptions, subscription_id, self._subscription(subscription_id))
         return self._subscriptions[subscription_id]
@@ -173,10 +191,12 @@ class Catalog:
             return None
         document = entry.newest.document
         service, plan = self.entry(f"service/{document['serviceId']}"), self.plan(document["paymentPlanId"])
-        if service is None or plan is None:
+        named = {change["paymentPlanId"]: self.plan(change["paymentPlanId"]) for change in _changes(document)}
+        if service is None or plan is None or None in named.values():
             return None
+        plans = {plan.id: plan} | {plan_id: later for plan_id, later in named.items() if later is not None}
         calendar = Calendar(own_time(document["billingAnchor"]), plan.interval, document.get("timeZone") or "UTC")
-        return Subscription(subscription_id, entry, service, plan, calendar)
+        return Subscription(subscription_id, entry, service, plan, plans, calendar)
 
 
 def write_catalog(path: str, records: Iterable[Record]) -> None:

@@ -215,14 +215,14 @@ class TotalsComparison:
 
     def _would_cost(self, key: MeterKey, subscription: Subscription) -> bool:
         """Whether an adjustment would have a line that is not 0 (rule 7): without one it waits for the next."""
-        total, plan = self._kept.totals[key], subscription.plan
+        total, plan = self._kept.totals[key], subscription.plan_of(key.start)
         if plan.pricing_type != "USAGE_BASED":
             return False
         return price_of(total.quantity, plan.unit_price(key.meter)) != total.charged[2]
 
     @staticmethod
     def _must_be_invoiced(subscription: Subscription, period: Period, uncharged: list[str]) -> bool:
-        if subscription.plan.pricing_type == "ONE_TIME":
+        if subscription.plan_of(period.start).pricing_type == "ONE_TIME":
             return subscription.is_first(period)
         return bool(uncharged) or subscription.lives_in(period)
 

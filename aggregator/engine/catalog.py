@@ -173,11 +173,16 @@ class CatalogStore:
         with readable(f"subscription/{subscription_id}"):
             subscription = Subscription.of_record(record[1], record[0])
         service = self.service(subscription.service_id)
-        plan = self._record(f"plan/{subscription.payment_plan_id}")
-        if service is None or plan is None:
+        plans = [self._plan(plan_id) for plan_id in subscription.plan_ids]
+        known = [plan for plan in plans if plan is not None]
+        if service is None or len(known) < len(plans):
             return None  # the control plane publishes them first; without them the subscription can't be billed
-        with readable(f"plan/{subscription.payment_plan_id}"):
-            return Account.of(subscription, service, Plan.model_validate(plan[1]))
+        return Account.of(subscription, service, *known)
+
+    def _plan(self, plan_id: str) -> Plan | None:
+        record = self._record(f"plan/{plan_id}")
+        with readable(f"plan/{plan_id}"):
+            return record and Plan.model_validate(record[1])
 
     @staticmethod
     def _keep(cache: dict[str, Entry], key: str, entry: Entry) -> Entry:

@@ -14,11 +14,11 @@ SECOND_MS = 1_000
 
 @dataclass(slots=True)
 class Account:
-    """A subscription, its service, its plan, and the calendar of its billing periods."""
+    """A subscription, its service, its plans by their ids, and the calendar of its billing periods."""
 
     subscription: Subscription
     service: Service
-    plan: Plan
+    plans: dict[str, Plan]
     calendar: Calendar
     is_always_active: bool = field(init=False)
     """Whether its status was and is ACTIVE, whatever the time of a request: so for nearly all of them."""
@@ -28,10 +28,15 @@ class Account:
         self.is_always_active = len(transitions) == 1 and transitions[0].status == SubscriptionStatus.ACTIVE
 
     @classmethod
-    def of(cls, subscription: Subscription, service: Service, plan: Plan) -> "Account":
-        """The account of a subscription; the calendar follows from its anchor, zone and the plan's interval."""
-        calendar = Calendar(subscription.billing_anchor, plan.billing_interval, subscription.time_zone)
-        return cls(subscription, service, plan, calendar)
+    def of(cls, subscription: Subscription, service: Service, *plans: Plan) -> "Account":
+        """The account of a subscription and of every plan that it names; the calendar follows from its anchor, zone and
+        the interval that all its plans have."""
+        calendar = Calendar(subscription.billing_anchor, plans[0].billing_interval, subscription.time_zone)
+        return cls(subscription, service, {plan.id: plan for plan in plans}, calendar)
+
+    def plan_of(self, period: BillingPeriod) -> Plan:
+        """The plan by which a period is billed, and every adjustment of it."""
+        return self.plans[self.subscription.plan_id_at(period.start)]
 
     def is_of(self, service_id: str, user_id: str) -> bool:
         """Whether the subscription belongs to both the service and the user (contract rule 1)."""
@@ -46,7 +51,7 @@ class Account:
     @property
     def closes(self) -> bool:
         """Whether its periods ever close: those of interval NONE do not."""
-        return self.plan.billing_interval is not BillingInterval.NONE
+        return self.plans[self.subscription.payment_plan_id].billing_interval is not BillingInterval.NONE
 
     def first_period(self) -> BillingPeriod:
         """The period in which the subscription came to be."""

@@ -47,6 +47,7 @@ def close(
     """The next sequence of a period: 0 closes it, a later one adjusts it by the usage that came since."""
     assert period.end is not None, "a period without an end never closes"
     state = state or PeriodState(period.end)
+    plan = account.plan_of(period)
     lines = tuple(
         ClosedLine(
             meter,
@@ -57,7 +58,7 @@ def close(
         for meter, total in sorted(totals.items())
         if total.event_count != total.charged.event_count or total.quantity != total.charged.quantity
     )
-    charges = {line.meter: charge_after(line, account.plan) for line in lines}
+    charges = {line.meter: charge_after(line, plan) for line in lines}
     amount = sum(charges[line.meter].amount - line.charged_before.amount for line in lines)
     if not _is_invoiced(
         account,
@@ -71,7 +72,7 @@ def close(
         subscription_id=account.subscription.id,
         service_id=account.subscription.service_id,
         user_id=account.subscription.user_id,
-        plan=account.plan,
+        plan=plan,
         start=period.start,
         end=period.end,
         sequence=state.next_sequence,
@@ -83,7 +84,7 @@ def close(
         period_end=period.end,
         closed=True,
         next_sequence=state.next_sequence + 1,
-        issued=state.issued + (amount if account.plan.pricing_type is PricingType.USAGE_BASED else account.plan.amount),
+        issued=state.issued + (amount if plan.pricing_type is PricingType.USAGE_BASED else plan.amount),
     )
     return Closing(closed, after, {meter: replace(totals[meter], charged=charge) for meter, charge in charges.items()})
 
@@ -91,8 +92,9 @@ def close(
 def _is_invoiced(
     account: Account, period: BillingPeriod, state: PeriodState, lines: tuple[ClosedLine, ...], *, changes: bool
 ) -> bool:
+    pricing_type = account.plan_of(period).pricing_type
     if state.next_sequence > 0:  # an adjustment whose lines are all 0 is not written; its usage waits for the next
-        return changes and account.plan.pricing_type is PricingType.USAGE_BASED
-    if account.plan.pricing_type is PricingType.ONE_TIME:
+        return changes and pricing_type is PricingType.USAGE_BASED
+    if pricing_type is PricingType.ONE_TIME:
         return period == account.first_period()
     return bool(lines) or account.has_period(period)

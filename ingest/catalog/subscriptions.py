@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING
 from ingest.catalog.change import Saved, saved, unchanged
 from ingest.catalog.comparing import SQL
 from ingest.catalog.page import Page, PageRequest
-from ingest.catalog.plans import check_plan, known_plan
+from ingest.catalog.plans import check_plan, find_plan, known_plan
 from ingest.refused import Refused
 from schemas.billing_period import BillingInterval, BillingPeriod, Calendar
 from schemas.catalog import Transition
-from schemas.rejection import Reason, Rejection
-from schemas.subscription import SUBSCRIPTION_TRANSITIONS, NewSubscription, Subscription, SubscriptionStatus
+from schemas.plan import Plan, PricingType
+from schemas.rejection import FieldError, Reason, Rejection
+from schemas.subscription import (
+    FINAL_STATUSES,
+    SUBSCRIPTION_TRANSITIONS,
+    NewSubscription,
+    Subscription,
+    SubscriptionStatus,
+)
 from schemas.timestamps import timestamp_text
 
 if TYPE_CHECKING:
@@ -57,18 +64,29 @@ async def change_status(
     if status is subscription.status:
         return await unchanged(connection, subscription)
     if status not in SUBSCRIPTION_TRANSITIONS[subscription.status]:
-        raise Refused(
-            Rejection(
-                Reason.INVALID_TRANSITION,
-                f"A subscription that is {subscription.status} can't become {status}.",
-                "status",
-                extra={"currentStatus": subscription.status.value},
-            )
-        )
-    changed = _moved(subscription, status)
-    document = json.dumps(changed.wire(), ensure_ascii=False)
-    await connection.execute(SQL["change_subscription"], changed.id, status.value, changed.version, document)
-    return await saved(connection, changed)
+        error = f"A subscription that is {subscription.status} can't become {status}."
+        raise _no_transition(error, subscription, "status")
+    return await _store(connection, _moved(subscription, status))
+
+
+async def change_plan(
+    connection: "Connection", subscription: Subscription, plan_id: str, services: frozenset[str] | None
+) -> Saved[Subscription]:
+    """Put a locked subscription under another plan, from its next billing period on. Raises Refused."""
+    plan = await known_plan(connection, subscription.service_id, plan_id, services)
+    check_plan(plan, subscription.service_id)
+    first = await find_plan(connection, subscription.payment_plan_id)
+    assert first is not None, "plans are never deleted"
+    now: int = await connection.fetchval(SQL["clock"])
+    period = period_at(subscription, first.billing_interval, now)
+    if plan.id == subscription.plan_id_at(period.start if period.end is None else period.end):
+        return await unchanged(connection, subscription)
+    if (error := _unfit(plan, first)) is not None:
+        raise Refused(Rejection.of_fields([FieldError("paymentPlanId", Reason.FIELD_INVALID, error)]))
+    if subscription.status in FINAL_STATUSES:
+        raise _no_transition(f"A subscription that is {subscription.status} can't change its plan.", subscription)
+    assert period.end is not None, "a plan whose period never ends has no follower"
+    return await _store(connection, subscription.with_plan(plan.id, period.end))
 
 
 async def lock_subscription(connection: "Connection", subscription_id: str) -> Subscription | None:
@@ -94,6 +112,28 @@ async def list_subscriptions(
     conditions = (service_id, user_id, None if status is None else status.value)
     rows = await connection.fetch(SQL["subscriptions"], *request.arguments(), *conditions)
     return request.page(rows, _current)
+
+
+def _unfit(plan: Plan, first: Plan) -> str | None:
+    """Why a subscription that began under one plan can't go on under another; None where it can."""
+    if plan.billing_interval is not first.billing_interval:
+        return f"must be a plan with the billingInterval {first.billing_interval}, which a subscription keeps"
+    if plan.billing_interval is BillingInterval.NONE:
+        return "can't change where the billingInterval is NONE: there is no next period"
+    if plan.pricing_type is PricingType.ONE_TIME:
+        return "must not be a plan that is ONE_TIME: it would be due in the subscription's first period only"
+    return None
+
+
+def _no_transition(error: str, subscription: Subscription, field: str | None = None) -> Refused:
+    extra = {"currentStatus": subscription.status.value}
+    return Refused(Rejection(Reason.INVALID_TRANSITION, error, field, extra=extra))
+
+
+async def _store(connection: "Connection", changed: Subscription) -> Saved[Subscription]:
+    document = json.dumps(changed.wire(), ensure_ascii=False)
+    await connection.execute(SQL["change_subscription"], changed.id, changed.status.value, changed.version, document)
+    return await saved(connection, changed)
 
 
 async def _add(connection: "Connection", subscription: Subscription) -> bool:

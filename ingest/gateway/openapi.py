@@ -11,7 +11,7 @@ from schemas.catalog import WireModel
 from schemas.invoice import InvoiceChange, NewInvoice
 from schemas.plan import NewPlan
 from schemas.service import NewService, ServiceChange
-from schemas.subscription import NewSubscription, SubscriptionStatus
+from schemas.subscription import NewSubscription, SubscriptionChange, SubscriptionStatus
 from schemas.usage_event import BATCH_EVENTS_MAX, UsageEvent
 
 _COMPONENT: Final = "#/components/schemas/"
@@ -50,7 +50,7 @@ class Error(WireModel):
 
 
 _BODIES: Final = (
-    *(UsageEvent, UsageEventBatch, NewService, ServiceChange, NewPlan, NewSubscription, NewStatus),
+    *(UsageEvent, UsageEventBatch, NewService, ServiceChange, NewPlan, NewSubscription, SubscriptionChange, NewStatus),
     *(NewInvoice, InvoiceChange, Error),
 )
 

@@ -42,7 +42,7 @@ SUBS = {
     for number, name in enumerate(
         (
             *("near", "far", "flat", "manual", "endless", "once", "cancelled", "ended", "berlin"),
-            *("scoped", "evented", "aged", "many", "late"),
+            *("scoped", "evented", "aged", "many", "late", "upgraded"),
         )
     )
 }
@@ -69,6 +69,7 @@ _LIFE: dict[str, list[tuple[str, str | None]]] = {
     "cancelled": [("CANCELLED", None)],
     "ended": [("ACTIVE", "2026-01-10T00:00:00.000Z"), ("CANCELLED", "2026-02-10T00:00:00.000Z")],
 }
+_PLAN_CHANGES = {"upgraded": [{"paymentPlanId": "plan_flat", "from": FEBRUARY}]}
 _OF_PLAN = {"flat": "plan_flat", "manual": "plan_manual", "endless": "plan_endless", "once": "plan_once"}
 
 
@@ -99,6 +100,7 @@ def subscription(name: str) -> dict[str, Any]:
         "billingAnchor": anchor.get("anchor", "2026-01-01T00:00:00.000Z"),
         "timeZone": anchor.get("zone", "UTC"),
         "createdAt": "2026-01-01T00:00:00.000Z",
+        "planChanges": _PLAN_CHANGES.get(name, []),
         "version": len(life),
         "transitions": [{"version": n, "status": status, "at": at} for n, (status, at) in enumerate(life, start=1)],
     }
@@ -161,6 +163,8 @@ FIRST: Sequence[tuple[str, bytes | None, int]] = [
     ("evented, without", event("evented", "tokens"), home_of("evented")),
     ("aged", event("aged", "tokens#1"), home_of("aged")),
     ("aged, now", event("aged", "tokens#2", occurredAt=...), home_of("aged")),
+    ("upgraded", event("upgraded", "calls#1", "8"), home_of("upgraded")),
+    ("upgraded, february", event("upgraded", "calls#2", "5", occurredAt=FEBRUARY), home_of("upgraded")),
     ("too early", event("late", "tokens#1"), home_of("late")),
     *((f"many{n}", event("many", f"meter{n:04d}", "1"), home_of("many")) for n in range(METERS_OF_MANY)),
 ]
@@ -171,6 +175,8 @@ SECOND: Sequence[tuple[str, bytes, int]] = [
     ("late, free", event("far", "free#1", "1"), 1 - HOME),
     ("late, forwarded", event("far", "tokens#late", "1000000"), HOME),
     ("late, flat", event("flat", "tokens#late", "8"), home_of("flat")),
+    ("late, before the upgrade", event("upgraded", "calls#late", "4"), home_of("upgraded")),
+    ("late, after the upgrade", event("upgraded", "calls#later", "4", occurredAt=FEBRUARY), home_of("upgraded")),
     ("not too early", event("late", "tokens#2"), home_of("late")),
 ]
 

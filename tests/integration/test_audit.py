@@ -1,13 +1,15 @@
 """What a real worker, closer and projector have made agrees; and so it does after what time does to the topics."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
 from aggregator.audit.report import Check
+from aggregator.audit.times import own_time
 from schemas.topics import Topic
 from tests.integration.audit_captured import Captured
-from tests.integration.audit_world import HOME, PARTITIONS, captured
+from tests.integration.audit_world import FEBRUARY, HOME, JANUARY, PARTITIONS, SUBS, captured
 
 
 @pytest.fixture
@@ -21,6 +23,16 @@ def test_what_was_made_agrees_and_every_check_has_compared_something(world: Capt
     assert {check for check in Check if not report.findings.compared[check]} == {Check.HELD}
     rare = ("duplicate", "rejected", "forwarded", "forwardedInDuplicate", "voids", "voidsRepeated", "aborted")
     assert all(report.counts[name] for name in rare), report.counts
+
+
+def test_a_changed_plan_bills_the_periods_from_its_own_on(world: Captured) -> None:
+    """8 calls and 4 late ones at 0.25 in January, a flat amount in February."""
+    rows = [row for row in world.rows_["invoices"] if row[4] == SUBS["upgraded"]]
+    assert sorted((row[7], row[9], row[2], Decimal(row[5])) for row in rows) == [
+        (own_time(JANUARY) * 1_000, 0, "plan", Decimal(2)),
+        (own_time(JANUARY) * 1_000, 1, "plan", Decimal(1)),
+        (own_time(FEBRUARY) * 1_000, 0, "plan_flat", Decimal(49)),
+    ]
 
 
 def test_compaction_takes_records_away_and_no_agreement(world: Captured) -> None:

@@ -113,6 +113,14 @@ def charge_another_price(world: Captured) -> dict[str, Any]:
     return {"key": [NEAR, FEBRUARY, 0]}
 
 
+def close_by_the_plan_before(world: Captured) -> dict[str, Any]:
+    place, index = latest(world, Topic.CLOSED_PERIODS, SUBS["upgraded"], FEBRUARY, 0, 0)
+    record = world.records[place][index]
+    terms = {"planId": "plan", "pricingType": "USAGE_BASED", "prices": {"amount": "0.250000", "unitPrices": {}}}
+    world.replace(place, index, value=sealed(record.document, **terms))
+    return {"key": [SUBS["upgraded"], FEBRUARY, 0], "expected": ["plan_flat"], "found": "plan"}
+
+
 def close_a_period_twice(world: Captured) -> dict[str, Any]:
     place, index = latest(world, Topic.CLOSED_PERIODS, NEAR, FEBRUARY, 0, 0)
     records = world.records[place]
@@ -181,6 +189,7 @@ CHANGES: list[tuple[Change, Check]] = [
     (change_a_closed_period_without_its_digest, Check.CLOSED_PERIODS),
     (move_the_end_of_a_closed_period_by_1_ms, Check.CLOSED_PERIODS),
     (charge_another_price, Check.CLOSED_PERIODS),
+    (close_by_the_plan_before, Check.CLOSED_PERIODS),
     (close_a_period_twice, Check.CLOSED_PERIODS),
     (leave_a_period_without_usage_open, Check.CLOSED_PERIODS),
     (lose_a_part_of_a_closed_period, Check.CLOSED_PERIODS),

@@ -220,7 +220,7 @@ def test_a_round_is_bounded_and_the_next_one_goes_on(shelf: Shelf) -> None:
     names = [f"sub-{number:04d}" for number in range(1_100)]
     one_account = account()
     for name in names:
-        shelf.catalog.accounts[name] = account(subscription(name), one_account.service, one_account.plan)
+        shelf.catalog.accounts[name] = account(subscription(name), one_account.service)
     shelf.enrol(*names)
     shelf.tick(FEBRUARY)  # whatever this round looks at is put off by the grace
     rounds = [len(shelf.tick(FEBRUARY + HOUR)) for _ in range(4)]
@@ -236,9 +236,6 @@ def test_a_period_that_began_before_2000_is_closed(shelf: Shelf) -> None:
 
 
 def test_a_subscription_whose_plan_is_not_known_yet_is_to_be_enrolled_again(shelf: Shelf) -> None:
-    one_account = account()
     assert shelf.agenda.enrol(["sub-of-a-late-plan"], Changes()) is False
-    shelf.catalog.accounts["sub-of-a-late-plan"] = account(
-        subscription("sub-of-a-late-plan"), one_account.service, one_account.plan
-    )
+    shelf.catalog.accounts["sub-of-a-late-plan"] = account(subscription("sub-of-a-late-plan"))
     assert shelf.agenda.enrol(["sub-of-a-late-plan"], Changes()) is True

@@ -121,3 +121,31 @@ def test_an_event_is_judged_as_of_its_request(
 def test_an_entry_that_can_not_be_read_is_named(opened: Any) -> None:
     with pytest.raises(AuditImpossible, match="service/svc"):
         opened(Entry(b"service/svc", b"{}", 0))
+
+
+CHANGES = [
+    {"paymentPlanId": "second", "from": "2026-02-01T00:00:00.000Z"},
+    {"paymentPlanId": "plan", "from": "2026-03-01T00:00:00.000Z"},
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "period_start", "plan_id"),
+    [
+        (None, "2026-01-01T00:00:00.000Z", "plan"),
+        ([], "2026-01-01T00:00:00.000Z", "plan"),
+        (CHANGES, "2026-01-01T00:00:00.000Z", "plan"),
+        (CHANGES, "2026-01-31T23:59:59.999Z", "plan"),
+        (CHANGES, "2026-02-01T00:00:00.000Z", "second"),
+        (CHANGES, "2026-02-28T23:59:59.999Z", "second"),
+        (CHANGES, "2026-03-01T00:00:00.000Z", "plan"),
+        (CHANGES[:1], "2026-03-01T00:00:00.000Z", "second"),
+    ],
+)
+def test_plan_of_a_period_is_that_of_the_last_change_not_after_its_start(
+    opened: Any, changes: list[dict[str, str]] | None, period_start: str, plan_id: str
+) -> None:
+    second = entry("plan/second", 0, serviceId="svc", pricingType="FIXED_RECURRING", billingInterval="MONTH")
+    found = opened(SERVICE, PLAN, second, subscription(planChanges=changes)).subscription("sub")
+    assert found.plan_of(own_time(period_start)).id == plan_id
+    assert opened(SERVICE, PLAN, subscription(planChanges=CHANGES)).subscription("sub") is None

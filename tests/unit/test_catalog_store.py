@@ -83,3 +83,18 @@ def test_a_change_of_status_happened_at_its_first_publication(
     statuses = [subscription.status_at(BEGAN + at) for at in (cancelled_at - 1, cancelled_at)]
     assert statuses == ["ACTIVE", "CANCELLED"]
     store.close()
+
+
+def test_account_has_every_plan_that_its_subscription_names_or_is_none(tmp_path: Path) -> None:
+    store = CatalogStore(Stores(Memory(8, 8), tmp_path, owner_of("tally", "", "c1")).open("catalog"))
+    key, document = ACTIVE
+    changes = [{"paymentPlanId": plan_id, "from": ANCHOR} for plan_id in ("second", "plan", "third")]
+    changed = key, {**document, "version": 2, "planChanges": changes}
+    plans = [(f"plan/{plan_id}", {**PLAN[1], "id": plan_id}) for plan_id in ("second", "third")]
+    found = []
+    for offset, (name, fields) in enumerate([SERVICE, PLAN, ACTIVE, changed, *plans]):
+        store.apply([Record(name.encode(), json.dumps(fields).encode(), offset, BEGAN)], offset + 1)
+        account = store.account("sub")
+        found.append(None if account is None else sorted(account.plans))
+    assert found == [None, None, ["plan"], None, None, ["plan", "second", "third"]]
+    store.close()

@@ -15,7 +15,7 @@ from aggregator.rules.pricing import Bill, bill_of
 from schemas.billing_period import BillingPeriod
 from schemas.closed_period import Charge, ClosedLine, parse_closed_part
 from schemas.totals import MeterTotal, PeriodState
-from tests.unit.world import ONE, account, ms, plan, subscription
+from tests.unit.world import ONE, account, ms, plan, service, subscription
 
 PERIOD = BillingPeriod(ms("2026-01-01T00:00:00Z"), ms("2026-02-01T00:00:00Z"))
 END = ms("2026-02-01T00:00:00Z")
@@ -266,3 +266,35 @@ def test_however_usage_is_split_the_invoices_add_up_to_the_rounded_price_of_the_
     assert books.state is not None
     assert books.state.issued == sum(invoiced.values())
     assert books.state.next_sequence == sum(bill is not None for bill in bills)
+
+
+CHANGES = [
+    {"paymentPlanId": "flat", "from": "2026-02-01T00:00:00.000Z"},
+    {"paymentPlanId": "dear", "from": "2026-03-01T00:00:00.000Z"},
+]
+
+
+@pytest.mark.parametrize(
+    ("start", "plan_id", "charged"),
+    [
+        ("2025-12-01T00:00:00Z", "plan", [4 * 250_000, 250_000]),
+        ("2026-01-01T00:00:00Z", "plan", [4 * 250_000, 250_000]),
+        ("2026-02-01T00:00:00Z", "flat", [49 * ONE, None]),  # no adjustment of a flat amount
+        ("2026-03-01T00:00:00Z", "dear", [4 * 3 * ONE, 3 * ONE]),
+        ("2026-04-01T00:00:00Z", "dear", [4 * 3 * ONE, 3 * ONE]),
+    ],
+)
+def test_period_and_its_adjustments_are_charged_by_the_plan_in_force_when_it_began(
+    start: str, plan_id: str, charged: list[int | None]
+) -> None:
+    """4 calls, and one more after the period was closed."""
+    plans = plan(), plan(id="flat", pricingType="FIXED_RECURRING", amount=49), plan(id="dear", amount=3)
+    of_account = Account.of(subscription(planChanges=CHANGES), service(), *plans)
+    period = of_account.calendar.period_at(ms(start))
+    books = Books(of_account, period)
+    assert of_account.plan_of(period).id == plan_id
+    found = []
+    for quantity in (4, 1):
+        books.use("calls", quantity * ONE)
+        found.append(amount(books.close()))
+    assert found == charged

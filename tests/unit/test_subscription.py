@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from schemas.subscription import FINAL_STATUSES, SUBSCRIPTION_TRANSITIONS, SubscriptionStatus
+from schemas.subscription import FINAL_STATUSES, SUBSCRIPTION_TRANSITIONS, Subscription, SubscriptionStatus
 from tests.unit.world import History, invoice, ms, subscription
 
 CANCELLED_AT_NOON: History = (("ACTIVE", "2026-01-01T00:00:00Z"), ("CANCELLED", "2026-01-15T12:00:00Z"))
@@ -81,6 +81,42 @@ def test_transitions_are_those_of_the_contract() -> None:
     }
     assert {status.value for status in FINAL_STATUSES} == {"CANCELLED", "EXPIRED"}
     assert set(SUBSCRIPTION_TRANSITIONS) == set(SubscriptionStatus)
+
+
+FEBRUARY, MARCH, MAY = "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", "2026-05-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("changes", "period_start", "plan_id"),
+    [
+        ([], "2026-02-01T00:00:00Z", "plan"),
+        ([("b", FEBRUARY)], "2020-01-01T00:00:00Z", "plan"),
+        ([("b", FEBRUARY)], "2026-01-01T00:00:00Z", "plan"),
+        ([("b", FEBRUARY)], "2026-01-31T23:59:59.999Z", "plan"),
+        ([("b", FEBRUARY)], "2026-02-01T00:00:00Z", "b"),
+        ([("b", FEBRUARY)], "2099-01-01T00:00:00Z", "b"),
+        ([("b", FEBRUARY), ("c", MARCH)], "2026-02-28T23:59:59.999Z", "b"),
+        ([("b", FEBRUARY), ("c", MARCH)], "2026-03-01T00:00:00Z", "c"),
+        ([("b", FEBRUARY), ("plan", MARCH)], "2026-03-01T00:00:00Z", "plan"),  # back again
+        ([("b", FEBRUARY), ("c", FEBRUARY)], "2026-02-01T00:00:00Z", "c"),  # the later wish
+        ([("b", MARCH), ("c", FEBRUARY)], "2026-03-01T00:00:00Z", "c"),  # by a clock that went back
+        ([("b", FEBRUARY), ("c", MAY)], "2026-04-01T00:00:00Z", "b"),
+    ],
+)
+def test_plan_of_a_period_is_that_of_the_last_change_not_after_its_start(
+    changes: list[tuple[str, str]], period_start: str, plan_id: str
+) -> None:
+    changed = subscription()
+    for number, (to, start) in enumerate(changes, start=2):
+        changed = changed.with_plan(to, ms(start))
+        assert changed.version == number
+    assert changed.plan_id_at(ms(period_start)) == plan_id
+    again = Subscription.of_record(changed.wire(), ms("2026-01-01T00:00:00Z"))  # as workers read it
+    assert again.plan_id_at(ms(period_start)) == plan_id
+    starts = [change["from"] for change in changed.wire()["planChanges"]]
+    assert starts == sorted(set(starts))
+    assert plan_id in changed.plan_ids
+    assert changed.plan_ids[0] == "plan"
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "", "UTC+1"])

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from ingest.catalog.change import Saved
+from ingest.catalog.change import Saved, unchanged
 from ingest.catalog.subscriptions import (
     CurrentSubscription,
+    change_plan,
     change_status,
     create_subscription,
     find_subscription,
@@ -22,7 +23,13 @@ from ingest.gateway.requests import body_of
 from ingest.refused import Refused
 from schemas.catalog import WireModel
 from schemas.rejection import Reason
-from schemas.subscription import NewSubscription, Subscription, SubscriptionStatus
+from schemas.subscription import (
+    NewSubscription,
+    PlanChange,
+    Subscription,
+    SubscriptionChange,
+    SubscriptionStatus,
+)
 from schemas.text import Text
 from schemas.timestamps import OptionalTimestamp, Timestamp, optional_timestamp_text, timestamp_text
 
@@ -33,13 +40,15 @@ router = APIRouter(tags=["subscriptions"])
 
 
 class SubscriptionView(NewSubscription):
-    """A subscription as callers see it; the end of the current period is null where the plan's interval is NONE."""
+    """A subscription as callers see it, with the plan of the current period and the changes of the plan, past and to
+    come; the end of the current period is null where the plan's interval is NONE."""
 
     id: Text
     billing_anchor: Timestamp
     current_period_start: Timestamp
     current_period_end: OptionalTimestamp
     created_at: Timestamp
+    plan_changes: tuple[PlanChange, ...]
 
     @classmethod
     def of(cls, current: CurrentSubscription) -> "SubscriptionView":
@@ -47,6 +56,7 @@ class SubscriptionView(NewSubscription):
         return cls.model_validate(
             {
                 **current.subscription.wire(),
+                "paymentPlanId": current.subscription.plan_id_at(current.period.start),
                 "currentPeriodStart": timestamp_text(current.period.start),
                 "currentPeriodEnd": optional_timestamp_text(current.period.end),
             }
@@ -103,6 +113,29 @@ async def get_subscriptions(
     views = [SubscriptionView.of(current) for current in page.items]
     answer = SubscriptionsAnswer(subscriptions=views, next_cursor=cursor_of(page.next))
     return json_answer(200, answer.wire()).response()
+
+
+@router.patch(
+    "/subscriptions/{id:id}", response_model=SubscriptionAnswer, openapi_extra=json_body("SubscriptionChange")
+)
+async def patch_subscription(
+    key: CatalogWriter,
+    subscription_id: PathId,
+    change: Annotated[SubscriptionChange, Depends(body_of(SubscriptionChange))],
+    parts: PartsOf,
+) -> Response:
+    """Change the plan from the next billing period on, to one with the same billing interval. The current period and
+    those before it are billed as they would have been."""
+
+    async def made(connection: "Connection") -> Saved[Subscription]:
+        subscription = await lock_subscription(connection, subscription_id)
+        if subscription is None or not key.sees(subscription.service_id):
+            raise Refused.of(Reason.SUBSCRIPTION_NOT_FOUND)
+        if "payment_plan_id" not in change.model_fields_set:
+            return await unchanged(connection, subscription)
+        return await change_plan(connection, subscription, change.payment_plan_id, key.services)
+
+    return (await _answer(await parts.changes.make(made), parts)).response()
 
 
 @router.post("/subscriptions/{id:id}/status", response_model=SubscriptionAnswer, openapi_extra=json_body("NewStatus"))
