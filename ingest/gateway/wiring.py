@@ -16,8 +16,10 @@ from ingest.catalog.outbox import Outbox
 from ingest.catalog.topic import CatalogTopic
 from ingest.database import Database, DatabaseAway, DatabaseRefuses
 from ingest.gateway.app import gateway_app
+from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
 from ingest.gateway.parts import Parts
+from ingest.gateway.rate_limits import RateLimits
 from ingest.gateway.usage import UsageEvents
 from ingest.metrics import EVENTS_IN_FLIGHT
 from ingest.outcome import Unavailable
@@ -63,9 +65,11 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             usage=UsageEvents(producer, settings.body_seconds),
             body_seconds=settings.body_seconds,
         )
-        beside = {asyncio.create_task(outbox.run()), asyncio.create_task(keyring.run())}
+        requests = IdempotentRequests(database)
+        beside = {asyncio.create_task(work.run()) for work in (outbox, keyring, requests)}
         stack.push_async_callback(_cancel, beside)
-        yield Gateway(gateway_app(parts, keyring), beside)
+        limits = RateLimits(settings.requests_per_second)
+        yield Gateway(gateway_app(parts, keyring, limits, requests), beside)
 
 
 def _producer(settings: GatewaySettings) -> UsageProducer:
