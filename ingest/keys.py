@@ -38,12 +38,13 @@ class Scope(StrEnum):
 
 @dataclass(slots=True, frozen=True)
 class ApiKey:
-    """A key in use; `services` None means all of them."""
+    """A key in use; `services` None means all of them, `requests_per_second` None as many as the gateway allows."""
 
     id: str
     hash: bytes
     scopes: frozenset[str]
     services: frozenset[str] | None
+    requests_per_second: int | None = None
 
     def permits(self, scope: Scope) -> bool:
         """Whether the key has a scope."""
@@ -62,6 +63,7 @@ class ApiKeyEntry:
     name: str
     scopes: tuple[str, ...]
     services: tuple[str, ...] | None
+    requests_per_second: int | None
     created_at: datetime
     revoked_at: datetime | None
 
@@ -79,7 +81,11 @@ def find_key(keys: dict[bytes, ApiKey], key_hash: bytes) -> ApiKey | None:
 
 
 async def create_key(
-    connection: "Connection", name: str, scopes: Iterable[str], services: Iterable[str] | None = None
+    connection: "Connection",
+    name: str,
+    scopes: Iterable[str],
+    services: Iterable[str] | None = None,
+    requests_per_second: int | None = None,
 ) -> tuple[str, str]:
     """Store a new key; returns its id and the key itself, which can't be had again. Raises OperatorError."""
     chosen = set(scopes)
@@ -98,6 +104,7 @@ async def create_key(
         sorted(chosen),
         services,
         name,
+        requests_per_second,
     )
     return key_id, key
 
@@ -110,6 +117,7 @@ async def list_keys(connection: "Connection") -> list[ApiKeyEntry]:
             row["name"],
             tuple(row["scopes"]),
             None if row["services"] is None else tuple(row["services"]),
+            row["requests_per_second"],
             row["created_at"],
             row["revoked_at"],
         )
@@ -135,4 +143,5 @@ def _api_key(row: "asyncpg.Record") -> ApiKey:
         row["hash"],
         frozenset(row["scopes"]),
         None if services is None else frozenset(services),
+        row["requests_per_second"],
     )

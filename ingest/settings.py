@@ -17,3 +17,5 @@ class GatewaySettings(PartSettings):
     bytes_waiting: int = Field(64 * 2**20, ge=2**20, description="bytes of usage events that may wait for Kafka")
     database_connections: int = Field(10, ge=2, le=200, description="connections to Postgres")
     keys_seconds: float = Field(5, gt=0, le=300, description="seconds after which a revoked key is refused at latest")
+    requests_per_second: int = Field(0, ge=0, description="requests a second of a key that has no limit; 0: any number")
+    connections: int = Field(10_000, ge=1, description="open connections of callers; more get a 503")

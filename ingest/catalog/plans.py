@@ -1,11 +1,11 @@
 """Plans in Postgres."""
 
 import json
-import secrets
 from typing import TYPE_CHECKING
 
 from ingest.catalog.change import Saved, saved, unchanged
 from ingest.catalog.comparing import SQL
+from ingest.catalog.ids import new_id
 from ingest.catalog.page import Page, PageRequest
 from ingest.catalog.services import find_service
 from ingest.refused import Refused
@@ -20,7 +20,7 @@ async def create_plan(connection: "Connection", new: NewPlan) -> Saved[Plan]:
     """Store a plan; the same one again is the one that exists. Raises Refused."""
     if await find_service(connection, new.service_id) is None:
         raise Refused.of(Reason.SERVICE_NOT_FOUND, "serviceId")
-    plan = Plan.model_validate({**new.wire(), "id": new.id or f"plan_{secrets.token_hex(12)}"})
+    plan = Plan.model_validate({**new.wire(), "id": new.id or new_id("plan")})
     document = json.dumps(plan.wire(), ensure_ascii=False)
     if await connection.fetchval(SQL["add_plan"], plan.id, plan.service_id, document) is not None:
         return await saved(connection, plan, created=True)

@@ -1,11 +1,11 @@
 """Services in Postgres."""
 
 import json
-import secrets
 from typing import TYPE_CHECKING
 
 from ingest.catalog.change import Saved, key_of, saved, unchanged
 from ingest.catalog.comparing import SQL
+from ingest.catalog.ids import new_id
 from ingest.catalog.page import Page, PageRequest
 from ingest.refused import Refused
 from schemas.rejection import FieldError, Reason, Rejection
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 async def create_service(connection: "Connection", new: NewService) -> Saved[Service]:
     """Store a service; the same one again is the one that exists. Raises Refused."""
-    service = Service.model_validate({**new.wire(), "id": new.id or f"svc_{secrets.token_hex(12)}"})
+    service = Service.model_validate({**new.wire(), "id": new.id or new_id("svc")})
     document = json.dumps(service.wire(), ensure_ascii=False)
     if await connection.fetchval(SQL["add_service"], service.id, document) is not None:
         return await saved(connection, service, created=True)

@@ -1,12 +1,12 @@
 """Subscriptions in Postgres, with their whole history of statuses."""
 
 import json
-import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ingest.catalog.change import Saved, saved, unchanged
 from ingest.catalog.comparing import SQL
+from ingest.catalog.ids import new_id
 from ingest.catalog.page import Page, PageRequest
 from ingest.catalog.plans import check_plan, find_plan, known_plan
 from ingest.refused import Refused
@@ -154,7 +154,7 @@ def _new_subscription(new: NewSubscription, now: int) -> Subscription:
     return Subscription.model_validate(
         {
             **wire,
-            "id": new.id or f"sub_{secrets.token_hex(12)}",
+            "id": new.id or new_id("sub"),
             "billingAnchor": wire["billingAnchor"] or created_at,
             "createdAt": created_at,
             "transitions": [{"version": 1, "status": new.status}],

@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from starlette.responses import Response
+from starlette.types import Send
 
 from ingest.catalog.change import KINDS, Entity, Saved
 from schemas.catalog import WireModel
@@ -28,6 +29,12 @@ class Answer(NamedTuple):
         """The same for FastAPI."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
         return Response(self.body, self.status, headers, media_type="application/json")
+
+    async def send(self, request_id: str, send: Send) -> None:
+        """Send it as ASGI does."""
+        headers = self.asgi_headers(request_id)
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
 
     def asgi_headers(self, request_id: str) -> Headers:
         """All headers that the server itself does not write."""
@@ -54,7 +61,7 @@ def refusal(rejection: Rejection, request_id: str | None) -> Answer:
 def _headers_of(reason: Reason) -> Headers:
     if reason is Reason.UNAUTHORIZED:
         return [(b"www-authenticate", b'Bearer realm="tally"')]
-    if reason in (Reason.UNAVAILABLE, Reason.RATE_LIMITED):
+    if reason in (Reason.UNAVAILABLE, Reason.RATE_LIMITED, Reason.IDEMPOTENCY_IN_PROGRESS):
         return [(b"retry-after", str(RETRY_AFTER_SECONDS).encode())]
     return []
 

@@ -1,6 +1,7 @@
 """The gateway as one ASGI application: the front, and the framework behind it."""
 
 import logging
+from collections.abc import Iterator
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -12,9 +13,11 @@ from starlette.types import ASGIApp
 from ingest.database import DatabaseAway
 from ingest.gateway.answer import Answer, refusal
 from ingest.gateway.front import Front
+from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
 from ingest.gateway.openapi import document_api
 from ingest.gateway.parts import Parts
+from ingest.gateway.rate_limits import RateLimits
 from ingest.gateway.routes import invoices, operations, plans, services, subscriptions, usage_events
 from ingest.refused import Refused
 from schemas.errors import OperatorError
@@ -29,10 +32,11 @@ _FAILED = Rejection(
 )
 
 
-def gateway_app(parts: Parts, keyring: Keyring) -> ASGIApp:
+def gateway_app(parts: Parts, keyring: Keyring, limits: RateLimits, requests: IdempotentRequests) -> ASGIApp:
     """The application that the server runs."""
+    front = Front(keyring, limits, requests, parts.usage, cold_app(parts), parts.body_seconds)
     # The outermost layer answers what must not happen; the server logs it.
-    return ServerErrorMiddleware(Front(keyring, parts.usage, cold_app(parts)), handler=_answer_failed)
+    return ServerErrorMiddleware(front, handler=_answer_failed)
 
 
 def cold_app(parts: Parts) -> FastAPI:
@@ -94,9 +98,19 @@ async def _answer_unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code != Reason.METHOD_NOT_ALLOWED.status:
         return _answer(request, Rejection.of(Reason.NOT_FOUND)).response()
-    answer = _answer(request, Rejection.of(Reason.METHOD_NOT_ALLOWED))
-    allowed = ", ".join(method for method in _METHODS if _takes(request, method))
-    return answer._replace(headers=[(b"allow", allowed.encode())]).response()
+    allow = {"allow": ", ".join(_allowed(request))}
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=allow)
+    answer = _answer(request, Rejection.of(Reason.METHOD_NOT_ALLOWED)).response()
+    answer.headers.update(allow)
+    return answer
+
+
+def _allowed(request: Request) -> Iterator[str]:
+    for method in _METHODS:
+        if _takes(request, method):
+            yield from ("GET", "HEAD") if method == "GET" else (method,)
+    yield "OPTIONS"
 
 
 def _takes(request: Request, method: str) -> bool:

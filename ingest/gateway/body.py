@@ -39,6 +39,11 @@ async def read_body(
             return Rejection.of(Reason.UNSUPPORTED_MEDIA_TYPE)
     if not is_taken:
         return Rejection.of(Reason.UNSUPPORTED_MEDIA_TYPE)
+    return await arrived(length, receive, bytes_max, seconds)
+
+
+async def arrived(length: int, receive: Receive, bytes_max: int, seconds: float) -> bytes | Rejection:
+    """A body of any type, whose length was said to be this, or why it is refused."""
     if length > bytes_max:
         return Rejection.of(Reason.BODY_TOO_LARGE)
     try:

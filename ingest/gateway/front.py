@@ -1,5 +1,6 @@
-"""What every request passes first: its id, its key, its path. The two requests that record usage are answered here,
-in plain ASGI, because the framework behind costs six times as much as all that they need; it answers the rest.
+"""What every request passes first: its id, its key and the key's limit, its Idempotency-Key, its path. The two requests
+that record usage are answered here, in plain ASGI, because the framework behind costs six times as much as all that
+they need; it answers the rest.
 """
 
 import re
@@ -12,7 +13,10 @@ from urllib.parse import quote, unquote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest.gateway.answer import Answer, refusal
+from ingest.gateway.idempotency import Idempotency
+from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
+from ingest.gateway.rate_limits import RateLimits
 from ingest.gateway.usage import PATH, RequestHeaders, UsageEvents
 from ingest.keys import ApiKey
 from ingest.keys import Scope as KeyScope
@@ -29,8 +33,18 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
 class Front:
     """The gateway's ASGI application."""
 
-    def __init__(self, keyring: Keyring, usage: UsageEvents, cold: ASGIApp) -> None:
+    def __init__(
+        self,
+        keyring: Keyring,
+        limits: RateLimits,
+        requests: IdempotentRequests,
+        usage: UsageEvents,
+        cold: ASGIApp,
+        body_seconds: float,
+    ) -> None:
         self._keyring = keyring
+        self._limits = limits
+        self._idempotent = Idempotency(requests, self._answer, body_seconds)
         self._cold = cold
         self._hot: dict[str, tuple[Handler, Any]] = {
             PATH: (usage.post_one, REQUEST_SECONDS.labels(PATH)),
@@ -44,42 +58,50 @@ class Front:
         started = perf_counter()
         authorization, request_id = _caller(scope["headers"])
         scope.setdefault("state", {})["request_id"] = request_id
-        path = scope["path"]
-        hot = self._hot.get(path) if scope["method"] == "POST" else None
-        seconds = self._cold_seconds if hot is None else hot[1]
-        key: ApiKey | Rejection | None = None
-        if path.startswith(API):
-            key = await self._keyring.holder(authorization)
-        if isinstance(key, Rejection):
-            answer = refusal(key, request_id)
-        elif hot is None:
-            await self._answer_cold(scope, receive, send, key, request_id)
-            seconds.observe(perf_counter() - started)
-            return
+        if not scope["path"].startswith(API):
+            scope["state"]["key"] = None
+            await self._answer(scope, receive, send)
+        elif isinstance(key := await self._admitted(authorization, started), Rejection):
+            await refusal(key, request_id).send(request_id, send)
         else:
-            assert key is not None, "the hot paths are under the API's"
-            if key.permits(KeyScope.USAGE_WRITE):
-                answer = await hot[0](key, scope["headers"], receive, request_id)
-            else:
-                answer = refusal(Rejection.of(Reason.FORBIDDEN), request_id)
+            scope["state"]["key"] = key
+            await self._idempotent(scope, receive, send)
+        hot = self._hot_route(scope)
+        seconds = self._cold_seconds if hot is None else hot[1]
         seconds.observe(perf_counter() - started)
-        headers = answer.asgi_headers(request_id)
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer_cold(
-        self, scope: Scope, receive: Receive, send: Send, key: ApiKey | None, request_id: str
-    ) -> None:
-        scope["state"]["key"] = key
-        if b"%" in scope["raw_path"]:
-            scope["path"] = _canonical(scope["raw_path"].decode("ascii"))
+    async def _admitted(self, authorization: bytes, at: float) -> ApiKey | Rejection:
+        """The caller's key, or why it may make no request now."""
+        key = await self._keyring.holder(authorization)
+        if isinstance(key, Rejection) or self._limits.allow(key, at):
+            return key
+        return Rejection.of(Reason.RATE_LIMITED)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if (hot := self._hot_route(scope)) is None:
+            await self._answer_cold(scope, receive, send)
+            return
+        key, request_id = scope["state"]["key"], scope["state"]["request_id"]
+        if key.permits(KeyScope.USAGE_WRITE):
+            answer = await hot[0](key, scope["headers"], receive, request_id)
+        else:
+            answer = refusal(Rejection.of(Reason.FORBIDDEN), request_id)
+        await answer.send(request_id, send)
+
+    def _hot_route(self, scope: Scope) -> tuple[Handler, Any] | None:
+        return self._hot.get(scope["path"]) if scope["method"] == "POST" else None
+
+    async def _answer_cold(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = scope["state"]["request_id"]
+        path = _canonical(scope["raw_path"].decode("ascii")) if b"%" in scope["raw_path"] else scope["path"]
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]  # the server leaves the body out
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        await self._cold(scope, receive, send_with_id)
+        await self._cold({**scope, "path": path, "method": method}, receive, send_with_id)
 
 
 def _caller(headers: list[tuple[bytes, bytes]]) -> tuple[bytes, str]:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import resource
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -11,7 +12,7 @@ from typing import Final
 
 import uvicorn
 
-from ingest.gateway.protocol import GatewayProtocol
+from ingest.gateway.protocol import bounded_protocol
 from ingest.gateway.wiring import Gateway, gateway
 from ingest.settings import GatewaySettings
 from schemas.errors import OperatorError
@@ -22,6 +23,9 @@ _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the 60 s of common load balancers, so that it is they who close idle connections."""
 
 _BACKLOG: Final = 2048
+
+_OTHER_FILES: Final = 256
+"""Connections to Kafka and Postgres, logs, libraries."""
 
 
 async def run(settings: GatewaySettings) -> None:
@@ -35,6 +39,7 @@ async def run(settings: GatewaySettings) -> None:
 
 async def serve(settings: GatewaySettings, stop: asyncio.Event, started: Callable[[str], None]) -> None:
     """Serve until `stop` is set, then finish the open requests; `started` is told the URL. Raises OperatorError."""
+    _allow_files(settings.connections + _OTHER_FILES)
     listener = _bind(settings.http_host, settings.http_port)
     with contextlib.closing(listener):
         async with gateway(settings) as parts:
@@ -61,7 +66,7 @@ async def _serve(parts: Gateway, server: uvicorn.Server, listener: socket.socket
 def _config(parts: Gateway, settings: GatewaySettings) -> uvicorn.Config:
     return uvicorn.Config(
         parts.app,
-        http=GatewayProtocol,
+        http=bounded_protocol(settings.connections, settings.body_seconds),
         interface="asgi3",
         ws="none",
         lifespan="off",
@@ -73,6 +78,16 @@ def _config(parts: Gateway, settings: GatewaySettings) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=settings.drain_seconds,
     )
+
+
+def _allow_files(count: int) -> None:
+    """Raise the process's limit of open files to this, as far as that is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < count:
+        logger.warning("only %d files may be open, which is too few for TALLY_CONNECTIONS; raise 'ulimit -Hn'", allowed)
 
 
 class _Server(uvicorn.Server):

@@ -17,8 +17,10 @@ from ingest.catalog.topic import CatalogTopic
 from ingest.database import Database, DatabaseAway, DatabaseRefuses
 from ingest.gateway.app import gateway_app
 from ingest.gateway.first_events import FirstEvents
+from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
 from ingest.gateway.parts import Parts
+from ingest.gateway.rate_limits import RateLimits
 from ingest.gateway.usage import UsageEvents
 from ingest.gateway.verdicts import Verdicts
 from ingest.metrics import EVENTS_IN_FLIGHT
@@ -69,9 +71,11 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             verdicts=verdicts,
             body_seconds=settings.body_seconds,
         )
-        beside = {asyncio.create_task(work.run()) for work in (outbox, keyring, verdicts)}
+        requests = IdempotentRequests(database)
+        beside = {asyncio.create_task(work.run()) for work in (outbox, keyring, verdicts, requests)}
         stack.push_async_callback(_cancel, beside)
-        yield Gateway(gateway_app(parts, keyring), beside, verdicts.stop_waiting)
+        limits = RateLimits(settings.requests_per_second)
+        yield Gateway(gateway_app(parts, keyring, limits, requests), beside, verdicts.stop_waiting)
 
 
 def _producer(settings: GatewaySettings) -> UsageProducer:

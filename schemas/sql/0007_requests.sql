@@ -1,9 +1,12 @@
--- Requests that carry an Idempotency-Key, for 24 hours (contract section 2). `status` is null while the first request is
--- in flight; `body_hash` is the SHA-256 of its method, path and body.
+-- Requests that carry an Idempotency-Key, for 24 hours from the first of them (contract section 2). `body_hash` is the
+-- SHA-256 of its method, path and body; `seed` is what the ids are made of that it chooses. `status` is null while it is
+-- in flight, since `claimed_at`: long ago where it failed and is to be executed again.
 CREATE TABLE idempotent_requests (
     api_key_id text COLLATE "C" NOT NULL,
     idempotency_key text COLLATE "C" NOT NULL,
     body_hash bytea NOT NULL,
+    seed uuid NOT NULL DEFAULT gen_random_uuid(),
+    claimed_at timestamptz NOT NULL DEFAULT now(),
     status integer,
     headers jsonb,
     body bytea,

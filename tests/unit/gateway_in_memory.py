@@ -15,8 +15,10 @@ from ingest.catalog.topic import CatalogTopic
 from ingest.database import Database, DatabaseAway
 from ingest.gateway.app import gateway_app
 from ingest.gateway.first_events import FirstEvents
+from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
 from ingest.gateway.parts import Parts
+from ingest.gateway.rate_limits import RateLimits
 from ingest.gateway.usage import UsageEvents
 from ingest.gateway.verdicts import Verdicts
 from ingest.keys import Scope
@@ -59,9 +61,23 @@ class KeysInMemory:
     away: bool = False
     reads: int = 0
 
-    def add(self, key: str, scopes: Iterable[str], services: list[str] | None = None) -> str:
+    def add(
+        self,
+        key: str,
+        scopes: Iterable[str],
+        services: list[str] | None = None,
+        requests_per_second: int | None = None,
+    ) -> str:
         key_hash = hashlib.sha256(key.encode()).digest()
-        self.rows.append({"id": f"key_{len(self.rows)}", "hash": key_hash, "scopes": scopes, "services": services})
+        self.rows.append(
+            {
+                "id": f"key_{len(self.rows)}",
+                "hash": key_hash,
+                "scopes": scopes,
+                "services": services,
+                "requests_per_second": requests_per_second,
+            }
+        )
         return key
 
     @asynccontextmanager
@@ -96,7 +112,7 @@ class GatewayInMemory:
         changes = Changes(database, outbox, 0.2)
         parts = Parts(database, outbox, changes, producer, usage, verdicts, BODY_SECONDS)
         self.keyring = Keyring(database, 5)
-        self.app = gateway_app(parts, self.keyring)
+        self.app = gateway_app(parts, self.keyring, RateLimits(0), IdempotentRequests(database))
 
     async def request(self, method: str, path: str, body: bytes | None = None, **headers: str | None) -> httpx.Response:
         """One request; a header of None is left out, an underscore stands for a hyphen."""

@@ -154,13 +154,13 @@ async def test_unknown_path_is_not_found(path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("GET", "/api/v1/usage-events", "POST"),
-        ("DELETE", "/api/v1/usage-events/batch", "POST"),
-        ("PUT", "/api/v1/services", "GET, POST"),
-        ("DELETE", "/api/v1/plans/p", "GET"),
-        ("GET", "/api/v1/subscriptions/s/status", "POST"),
-        ("POST", "/health/live", "GET"),
-        ("OPTIONS", "/api/v1/services", "GET, POST"),
+        ("GET", "/api/v1/usage-events", "POST, OPTIONS"),
+        ("DELETE", "/api/v1/usage-events/batch", "POST, OPTIONS"),
+        ("PUT", "/api/v1/services", "GET, HEAD, POST, OPTIONS"),
+        ("DELETE", "/api/v1/plans/p", "GET, HEAD, OPTIONS"),
+        ("GET", "/api/v1/subscriptions/s/status", "POST, OPTIONS"),
+        ("POST", "/health/live", "GET, HEAD, OPTIONS"),
+        ("BREW", "/api/v1/services", "GET, HEAD, POST, OPTIONS"),
     ],
 )
 async def test_wrong_method_says_which_are_allowed(method: str, path: str, allow: str) -> None:
