@@ -7,10 +7,13 @@ from typing import Any, Final, Protocol
 
 import asyncpg
 
+from aggregator.audit.copied import digest_of
 from aggregator.audit.evidence import AuditImpossible
 from aggregator.audit.homes import home_of
+from aggregator.audit.places import place_of_id
 from aggregator.audit.scratch import Rows, execute_all, open_scratch, queries
 
+EVENT_TABLES: Final = ("usage_events", "rejected_usage_events")
 TABLES: Final = ("invoices", "invoice_lines", "usage_totals", "ledger", "held_periods")
 CONNECT_TIMEOUT_SECONDS: Final = 10
 PREFETCHED: Final = 5_000
@@ -68,8 +71,26 @@ async def write_copies(path: str, snapshot: Snapshot, partitions: int) -> dict[t
             with Rows(database, _COPIES[f"put_{table}"]) as copies:
                 async for row in snapshot.rows(table):
                     copies.add(*((home_of(row[0], partitions), *row) if table == "usage_totals" else row))
+        await _write_events(database, snapshot, partitions)
         execute_all(database, _COPIES["indexes"])
     return {(row[0], row[1], row[2]): row[3] async for row in snapshot.rows("stream_offsets")}
+
+
+async def _write_events(database: sqlite3.Connection, snapshot: Snapshot, partitions: int) -> None:
+    """Single events, of which a digest must do: there are too many of them."""
+    with (
+        Rows(database, _COPIES["put_usage_events"]) as events,
+        Rows(database, _COPIES["put_misnamed_events"]) as misnamed,
+    ):
+        async for event_id, subscription_id, sequence, text in snapshot.rows("usage_events"):
+            place = place_of_id(event_id)
+            if place is None:
+                misnamed.add(event_id)
+            else:
+                events.add(home_of(subscription_id, partitions), place, digest_of(text), sequence)
+    with Rows(database, _COPIES["put_rejected_usage_events"]) as rejected:
+        async for event_id, received_at, text in snapshot.rows("rejected_usage_events"):
+            rejected.add(event_id, received_at, digest_of(text))
 
 
 class Copies:

@@ -21,7 +21,12 @@ CREATE TABLE ledger (
 CREATE TABLE held_periods (
     log_partition INTEGER, log_offset INTEGER, reason TEXT, detail TEXT, subscription_id TEXT, period_start INTEGER,
     sequence INTEGER
-)
+);
+CREATE TABLE usage_events (
+    partition INTEGER, place INTEGER, digest BLOB, sequence INTEGER, PRIMARY KEY (partition, place)
+) WITHOUT ROWID;
+CREATE TABLE misnamed_events (id TEXT);
+CREATE TABLE rejected_usage_events (id TEXT PRIMARY KEY, received_at INTEGER, digest BLOB)
 
 -- name: indexes
 CREATE INDEX usage_totals_by_partition ON usage_totals (partition);
@@ -41,6 +46,15 @@ INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_held_periods
 INSERT INTO held_periods VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: put_usage_events
+INSERT INTO usage_events VALUES (?, ?, ?, ?)
+
+-- name: put_misnamed_events
+INSERT INTO misnamed_events VALUES (?)
+
+-- name: put_rejected_usage_events
+INSERT INTO rejected_usage_events VALUES (?, ?, ?)
 
 -- name: invoice
 SELECT service_id, payment_plan_id, user_id, subscription_id, amount, currency, period_start, period_end, sequence,
@@ -65,3 +79,9 @@ FROM usage_totals WHERE partition = ?
 
 -- name: ledger_of
 SELECT next_offset, received, accepted, duplicate, rejected, forwarded, updated_at FROM ledger WHERE partition = ?
+
+-- name: usage_events_of
+SELECT place, digest, sequence FROM usage_events WHERE partition = ? ORDER BY place
+
+-- name: misnamed_events
+SELECT id FROM misnamed_events

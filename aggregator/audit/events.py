@@ -68,9 +68,9 @@ def event_of(value: bytes | None) -> Event | Codes:
     return Event(*fields)
 
 
-def object_of(value: bytes | None) -> dict[str, Any] | Codes:
+def object_of(value: bytes | None, bytes_max: int = BODY_BYTES_MAX) -> dict[str, Any] | Codes:
     """The JSON object in a record, its numbers as the digits that stand there, or why there is none."""
-    if value is not None and len(value) > BODY_BYTES_MAX:
+    if value is not None and len(value) > bytes_max:
         return frozenset({Reason.BODY_TOO_LARGE})
     try:
         document = _DECODER.decode((value or b"").decode())

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aggregator.audit.catalog import write_catalog
+from aggregator.audit.copied_rejections import compare_rejections
 from aggregator.audit.copies import Copies, postgres_snapshot, write_copies
 from aggregator.audit.cut import take_cut
 from aggregator.audit.evidence import AuditImpossible, Cut
@@ -71,10 +72,13 @@ def tasks_of(cut: Cut, prefix: str, scratch: Path) -> list[Task]:
 def report_of(cut: Cut, tasks: Sequence[Task], results: Sequence[PartitionResult], seconds: int) -> Report:
     """The report on all partitions: what is looked at over all of them, and the findings of each."""
     findings = compare_forwarded(tasks[0].scratch, zip(tasks, results, strict=True))
+    compare_rejections(tasks[0].scratch, tasks, results, findings)
     copies = Copies(str(tasks[0].scratch / COPIES_FILE))
     for invoice_id, partition in copies.select("invoices_elsewhere", len(tasks)):
         what = "An invoice is of a partition that there is not."
         findings.disagree(Check.INVOICES, what, partition=partition, id=invoice_id)
+    for (event_id,) in copies.select("misnamed_events"):
+        findings.disagree(Check.USAGE_EVENTS, "A row of usage_events has an id that is none.", id=event_id)
     copies.close()
     counts: Counter[str] = Counter()
     for result in results:

@@ -78,6 +78,14 @@ CREATE TABLE rejected_correction (
     at INTEGER NOT NULL,
     times INTEGER NOT NULL DEFAULT 1
 );
+CREATE TABLE copied_event (
+    place INTEGER PRIMARY KEY,
+    seen INTEGER NOT NULL,  -- of the last record of the event
+    digest BLOB NOT NULL,
+    sequence INTEGER,
+    is_recorded INTEGER NOT NULL  -- whether the record of its acceptance is there
+);
+CREATE TABLE copied_rejection (id TEXT NOT NULL, seen INTEGER NOT NULL, digest BLOB NOT NULL);
 
 -- name: put_judged
 INSERT OR IGNORE INTO judged VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -111,6 +119,20 @@ INSERT INTO rejected_arrival VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (place) DO
 
 -- name: put_rejected_correction
 INSERT INTO rejected_correction VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (place) DO UPDATE SET times = times + 1
+
+-- name: put_copied_event
+INSERT INTO copied_event VALUES (?, ?, ?, ?, ?) ON CONFLICT (place) DO UPDATE
+SET seen = excluded.seen, digest = excluded.digest, sequence = coalesce(excluded.sequence, sequence),
+    is_recorded = max(is_recorded, excluded.is_recorded)
+
+-- name: put_copied_rejection
+INSERT INTO copied_rejection VALUES (?, ?, ?)
+
+-- name: copied_events
+SELECT place, seen, digest, sequence, is_recorded FROM copied_event ORDER BY place
+
+-- name: is_voided
+SELECT EXISTS (SELECT 1 FROM voided WHERE place = ?)
 
 -- name: tables_of_settling
 CREATE TABLE settled (place INTEGER PRIMARY KEY, expected TEXT NOT NULL);
@@ -264,4 +286,5 @@ WHERE judged.expected = ''
 
 -- name: keep_forwarded
 CREATE TABLE sent AS SELECT * FROM partition.sent;
-CREATE TABLE arrived AS SELECT * FROM partition.arrived
+CREATE TABLE arrived AS SELECT * FROM partition.arrived;
+CREATE TABLE copied_rejection AS SELECT * FROM partition.copied_rejection

@@ -35,3 +35,28 @@ FROM ledger
 SELECT log_partition, log_offset, reason, detail, subscription_id,
     (extract(epoch FROM period_start) * 1000000)::bigint, sequence
 FROM held_periods
+
+-- name: usage_events
+-- A row as one text. copied.py makes the same of a record.
+SELECT id, subscription_id, sequence,
+    json_build_array(
+        id, service_id, subscription_id, user_id, event_key, event_id, meter, quantity::text,
+        to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        to_char(sent_occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        invoice_id,
+        to_char(period_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        to_char(period_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        status,
+        to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        to_char(updated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+    )::text
+FROM usage_events
+
+-- name: rejected_usage_events
+SELECT id, (extract(epoch FROM received_at) * 1000000)::bigint,
+    json_build_array(
+        id, code, error, field, service_id, subscription_id,
+        to_char(received_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        origin_topic, origin_partition, origin_offset, encode(sha256(key), 'hex'), encode(sha256(value), 'hex')
+    )::text
+FROM rejected_usage_events

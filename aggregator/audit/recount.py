@@ -9,6 +9,8 @@ from typing import Any
 from aggregator.audit.billing import Billing
 from aggregator.audit.catalog import Catalog
 from aggregator.audit.closed import ClosedPeriods
+from aggregator.audit.copied import CopiedRecords, CopiedTo
+from aggregator.audit.copied_events import compare_events
 from aggregator.audit.copies import Copies
 from aggregator.audit.corrections import settle_corrections
 from aggregator.audit.counting import Counted, count
@@ -50,6 +52,11 @@ class Task:
         return self.cut.partition
 
     @property
+    def copied_to(self) -> CopiedTo:
+        """Up to where single events were copied."""
+        return CopiedTo(*(self.copied.get(("projector", t)) for t in (Topic.ACCEPTED_USAGE, Topic.REJECTED_USAGE)))
+
+    @property
     def scratch_file(self) -> Path:
         """Where its records are sorted."""
         return self.scratch / f"partition-{self.partition}.sqlite"
@@ -68,6 +75,8 @@ class PartitionResult:
     positions: dict[str, int]
     findings: Findings = field(default_factory=Findings)
     counts: dict[str, int] = field(default_factory=dict)
+    rejected_since: int = 0
+    """See settling.kept_since()."""
 
 
 def recount(task: Task, log: Log) -> PartitionResult:
@@ -100,6 +109,7 @@ class _Recount:
         self._catalog = catalog
         self._copies = copies
         self._findings = Findings()
+        self._rejected_since = 0
 
     def run(self) -> PartitionResult:
         """First the single events, in the scratch database; then what they come to, in memory."""
@@ -117,7 +127,7 @@ class _Recount:
         ProjectionComparison(self._partition, self._copies, self._findings).compare_ledger(chain)
         sequences = sum(len(sequences) for sequences in closed.periods.values())
         counts |= {"totals": totals, "closedPeriods": sequences}
-        return PartitionResult(self._partition, chain.positions, self._findings, counts)
+        return PartitionResult(self._partition, chain.positions, self._findings, counts, self._rejected_since)
 
     def _compare_events(
         self, database: sqlite3.Connection, chain: Chain, closed: ClosedPeriods
@@ -128,10 +138,13 @@ class _Recount:
         reader = SourceReader(self._log, partition, self._task.partitions, self._catalog, database)
         sources = reader.read(chain.positions, ends[Topic.USAGE_FORWARDED])
         compare_last_records(chain, sources.last, partition, findings)
-        VerdictReader(self._log, partition, database, findings).read(
-            ends[Topic.ACCEPTED_USAGE], ends[Topic.REJECTED_USAGE]
-        )
-        since = kept_since(database, self._log.beginning(Topic.REJECTED_USAGE, partition))
+        with CopiedRecords(database, self._task.copied_to) as copied:
+            VerdictReader(self._log, partition, database, copied, findings).read(
+                ends[Topic.ACCEPTED_USAGE], ends[Topic.REJECTED_USAGE]
+            )
+        if self._task.copied_to.accepted is not None:
+            compare_events(database, self._copies, partition, findings)
+        since = self._rejected_since = kept_since(database, self._log.beginning(Topic.REJECTED_USAGE, partition))
         settle_keys(database, since)
         for verdict in Comparison(partition, database, findings).run(since):
             self._report_accepted(verdict)

@@ -46,6 +46,10 @@ class Check(StrEnum):
     """No closed period is held back from being invoiced."""
     PROJECTION = "projection"
     """The copies in Postgres are what the topics said when they were made."""
+    USAGE_EVENTS = "usage events"
+    """The rows of usage_events are the accepted events that were copied."""
+    REJECTED_COPIES = "rejected events copies"
+    """The rows of rejected_usage_events are the rejected records that were copied."""
 
 
 @dataclass(slots=True, frozen=True)

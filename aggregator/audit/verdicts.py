@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from aggregator.audit.copied import CopiedRecords, header_text
 from aggregator.audit.evidence import Log, Record
 from aggregator.audit.places import ORIGIN_HEADERS, number_of, place_of
 from aggregator.audit.report import Check, Findings
@@ -19,6 +20,8 @@ REJECTION_HEADERS: Final = ["reject-code", "reject-field", "reject-error", "orig
 PLACE_HEADER: Final = "place"
 _PLACE: Final = Struct(">IQ16s")
 _VOIDED: Final = 1 << 31
+
+_ID_PREFIXES: Final = {Topic.USAGE_EVENTS: "ue", Topic.USAGE_CORRECTIONS: "uc", Topic.USAGE_FORWARDED: "uf"}
 
 _SQL = queries("partition.sql")
 
@@ -50,6 +53,7 @@ class _Accepted(msgspec.Struct, rename="camel"):
     fingerprint: str
     catalog_version: int
     sent_occurred_at: str | None
+    sequence: int | None = None
 
 
 _decode: Final = msgspec.json.Decoder(_Accepted).decode
@@ -72,10 +76,13 @@ def fields_of(record: Record) -> dict[str, object]:
 class VerdictReader:
     """Reads the verdicts of one partition."""
 
-    def __init__(self, log: Log, partition: int, database: sqlite3.Connection, findings: Findings) -> None:
+    def __init__(
+        self, log: Log, partition: int, database: sqlite3.Connection, copied: CopiedRecords, findings: Findings
+    ) -> None:
         self._log = log
         self._partition = partition
         self._database = database
+        self._copied = copied
         self._findings = findings
 
     def read(self, accepted_end: int, rejected_end: int) -> None:
@@ -116,8 +123,10 @@ class VerdictReader:
         ((name, place),) = record.headers
         if (name, place) != (PLACE_HEADER, expected):
             raise ValueError(f"its header {name} is {place.hex()}, and not {expected.hex()}")
+        at = place_of(event.partition, event.offset)
+        self._copied.accept(record, at, event)
         (voided if is_voided else accepted).add(
-            place_of(event.partition, event.offset),
+            at,
             record.offset,
             record.timestamp,
             hash((record.key, *_fields(event))),
@@ -130,7 +139,7 @@ class VerdictReader:
         sent, added = headers[: -len(REJECTION_HEADERS)], headers[-len(REJECTION_HEADERS) :]
         if [name for name, _ in added] != REJECTION_HEADERS:
             raise ValueError("it does not end with the headers of a rejection")
-        code, _, _, source, partition, offset, at = (value for _, value in added)
+        code, field, error, source, partition, offset, at = (value for _, value in added)
         topic, number = Topic(source.decode()), number_of(offset)
         if topic is not Topic.USAGE_EVENTS and number_of(partition) != self._partition:
             raise ValueError(f"its origin is in partition {partition!r}")
@@ -143,6 +152,9 @@ class VerdictReader:
             hash((record.key, record.value, tuple(sent))),
             frequent_own_time(at.decode()),
         )
+        origin = topic.value, number_of(partition), number
+        why = [header_text(header) for header in (code, field, error)]
+        self._copied.reject(record, f"{_ID_PREFIXES[topic]}_{origin[1]}_{number}", why, origin, at.decode())
 
     def _unreadable(self, topic: Topic, record: Record, error: Exception) -> None:
         self._findings.disagree(

@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from aggregator.audit.catalog import write_catalog
-from aggregator.audit.copies import TABLES, Row, postgres_snapshot, write_copies
+from aggregator.audit.copies import EVENT_TABLES, TABLES, Row, postgres_snapshot, write_copies
 from aggregator.audit.cut import take_cut
 from aggregator.audit.evidence import SOURCES, Cut
 from aggregator.audit.job import report_of, tasks_of
@@ -116,7 +116,7 @@ async def capture(settings: Settings, database_url: str) -> Captured:
     """Read everything."""
     captured = Captured()
     async with postgres_snapshot(database_url) as snapshot:
-        for query in (*TABLES, "stream_offsets"):
+        for query in (*TABLES, *EVENT_TABLES, "stream_offsets"):
             captured.rows_[query] = [row async for row in snapshot.rows(query)]
     offsets = {
         (row[0], row[1].removeprefix(settings.topic_prefix), row[2]): row[3] for row in captured.rows_["stream_offsets"]

@@ -1,7 +1,13 @@
-"""What a rejected record says of itself, whatever it holds."""
+"""What a rejected record says of itself, whatever it holds. The audit reads it anew, and must come to the same."""
+
+import json
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from aggregator.audit import copied
 from schemas.rejected_event import VALUE_BYTES_MAX, named_in
 
 LARGE = b"x" * (VALUE_BYTES_MAX - 50)
@@ -40,3 +46,16 @@ def test_service_and_subscription_are_those_that_the_gateway_would_read(
     value: bytes | None, service_id: str | None, subscription_id: str | None
 ) -> None:
     assert named_in(value) == (service_id, subscription_id)
+    assert copied.named_in(value) == (service_id, subscription_id)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["serviceId", "subscriptionId", "more"]),
+        st.recursive(st.text() | st.none() | st.floats() | st.booleans(), st.lists),
+    ),
+    st.binary(max_size=2),
+)
+def test_the_audit_finds_the_same_names_in_whatever_was_rejected(document: dict[str, Any], after: bytes) -> None:
+    for value in (json.dumps(document).encode(), json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")):
+        assert named_in(value + after) == copied.named_in(value + after)
