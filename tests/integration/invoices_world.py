@@ -1,11 +1,14 @@
 """Invoices asked for over HTTP, and the rows that only other parts write: the closer's invoices, usage events."""
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 import asyncpg
+import httpx
 
 from tests.integration.catalog_world import PLAN, SUBSCRIPTION, set_up
-from tests.integration.running_gateway import RunningGateway
+from tests.integration.running_gateway import RunningGateway, until
 
 INVOICE: dict[str, Any] = {
     "id": "inv",
@@ -73,6 +76,27 @@ async def project_events(gateway: RunningGateway, *offsets: int, **columns: str 
     rows = (f"('ue_0_{offset}', '{occurred_at or f'2026-01-{offset:02d}'}', {values})" for offset in offsets)
     names = f"id, occurred_at, {', '.join(fixed)}"
     await execute(gateway, f"INSERT INTO usage_events ({names}) VALUES {', '.join(rows)}")
+
+
+async def after_waiting_for_sub(gateway: RunningGateway, *requests: Awaitable[httpx.Response]) -> list[httpx.Response]:
+    """The answers to requests, each of which has had to wait for the subscription `sub` before any could go on."""
+    owner, watcher = [await asyncpg.connect(gateway.settings.database_url) for _ in range(2)]
+
+    async def all_wait() -> bool:
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(await watcher.fetchval(waiting) == len(requests))
+
+    try:
+        async with owner.transaction():
+            await owner.execute("SELECT FROM subscriptions WHERE id = 'sub' FOR UPDATE")
+            answers = asyncio.gather(*requests)
+            await until(all_wait)
+        return await answers
+    finally:
+        await owner.close()
+        await watcher.close()
 
 
 async def execute(gateway: RunningGateway, sql: str, *arguments: Any) -> None:

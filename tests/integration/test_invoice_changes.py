@@ -8,7 +8,7 @@ import pytest
 
 from schemas.timestamps import timestamp_text
 from tests.integration.catalog_world import set_up
-from tests.integration.invoices_world import INVOICE, close_period, insert_invoice
+from tests.integration.invoices_world import INVOICE, after_waiting_for_sub, close_period, insert_invoice
 from tests.integration.running_gateway import RunningGateway, new_topics, running_gateway
 
 
@@ -192,7 +192,8 @@ async def test_of_drafts_that_move_to_one_period_at_once_one_gets_it(gateway: Ru
         span = {"periodStart": f"2025-0{number + 1}-01T00:00:00Z", "periodEnd": f"2025-0{number + 2}-01T00:00:00Z"}
         await gateway.post("/invoices", {**INVOICE, **span, "id": f"inv_{number}"})
     period = {"periodStart": INVOICE["periodStart"], "periodEnd": INVOICE["periodEnd"]}
-    answers = await asyncio.gather(
+    answers = await after_waiting_for_sub(
+        gateway,
         gateway.post("/invoices", {**INVOICE, "id": "new"}),
         *(gateway.patch(f"/invoices/inv_{number}", period) for number in range(4)),
     )
