@@ -11,9 +11,9 @@ from starlette.types import ASGIApp
 
 from ingest.database import DatabaseAway
 from ingest.gateway.answer import Answer, refusal
+from ingest.gateway.documentation.document import document_api
 from ingest.gateway.front import Front
 from ingest.gateway.keyring import Keyring
-from ingest.gateway.openapi import document_api
 from ingest.gateway.parts import Parts
 from ingest.gateway.routes import invoices, operations, plans, services, subscriptions, usage_events
 from ingest.refused import Refused
@@ -40,9 +40,9 @@ def cold_app(parts: Parts) -> FastAPI:
     app = FastAPI(
         title="Tally",
         version="1",
-        description="Usage events in, invoice amounts out.",
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         exception_handlers={
             Refused: _answer_refused,
             DatabaseAway: _answer_away,

@@ -9,14 +9,17 @@ from fastapi import APIRouter, Query, Response
 
 from ingest.gateway.answer import json_answer
 from ingest.gateway.cursor import cursor_of
+from ingest.gateway.documentation import examples
+from ingest.gateway.documentation.declaring import documented, shown
 from ingest.gateway.parameters import PageAsked, PathId, Reader, ServiceFilter, SubscriptionFilter, UserFilter
 from ingest.gateway.parts import PartsOf
 from ingest.queries import named_queries
 from ingest.refused import Refused
 from schemas.catalog import WireModel
+from schemas.decimals import DecimalText, PriceText
 from schemas.invoice import InvoiceSource, InvoiceStatus
 from schemas.rejection import Reason
-from schemas.timestamps import milliseconds, timestamp_text
+from schemas.timestamps import TimestampText, milliseconds, timestamp_text
 
 if TYPE_CHECKING:
     import asyncpg
@@ -32,9 +35,9 @@ class InvoiceLineView(WireModel):
     """What one meter is charged for; decimals as text, as Postgres has them."""
 
     meter: str
-    quantity: str
-    unit_price: str
-    amount: str
+    quantity: DecimalText
+    unit_price: PriceText
+    amount: DecimalText
     event_count: int
 
 
@@ -48,15 +51,15 @@ class InvoiceView(WireModel):
     subscription_id: str | None
     status: InvoiceStatus
     source: InvoiceSource
-    amount: str
+    amount: DecimalText
     currency: str
-    period_start: str | None
-    period_end: str | None
+    period_start: TimestampText | None
+    period_end: TimestampText | None
     sequence: int | None
-    due_at: str | None
-    paid_at: str | None
-    created_at: str
-    updated_at: str
+    due_at: TimestampText | None
+    paid_at: TimestampText | None
+    created_at: TimestampText
+    updated_at: TimestampText
     lines: list[InvoiceLineView]
 
 
@@ -73,7 +76,8 @@ class InvoicesAnswer(WireModel):
     next_cursor: str | None
 
 
-@router.get("/invoices/{id:id}", response_model=InvoiceAnswer)
+@router.get("/invoices/{id:id}")
+@documented(shown(InvoiceAnswer, {"invoice": examples.INVOICE}), reasons=(Reason.INVOICE_NOT_FOUND,))
 async def get_invoice(key: Reader, invoice_id: PathId, parts: PartsOf) -> Response:
     """An invoice with its lines."""
     async with parts.database.connection() as connection:
@@ -84,7 +88,8 @@ async def get_invoice(key: Reader, invoice_id: PathId, parts: PartsOf) -> Respon
     return json_answer(200, InvoiceAnswer(invoice=view).wire()).response()
 
 
-@router.get("/invoices", response_model=InvoicesAnswer)
+@router.get("/invoices")
+@documented(shown(InvoicesAnswer, {"invoices": [examples.INVOICE], "nextCursor": None}))
 async def get_invoices(
     asked: PageAsked,
     parts: PartsOf,
