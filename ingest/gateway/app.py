@@ -15,7 +15,7 @@ from ingest.gateway.documentation.document import document_api
 from ingest.gateway.front import Front
 from ingest.gateway.keyring import Keyring
 from ingest.gateway.parts import Parts
-from ingest.gateway.routes import invoices, operations, plans, services, subscriptions, usage_events
+from ingest.gateway.routes import docs, invoices, operations, plans, services, subscriptions, usage_events
 from ingest.refused import Refused
 from schemas.errors import OperatorError
 from schemas.rejection import FieldError, Reason, Rejection
@@ -40,6 +40,7 @@ def cold_app(parts: Parts) -> FastAPI:
     app = FastAPI(
         title="Tally",
         version="1",
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
@@ -56,6 +57,7 @@ def cold_app(parts: Parts) -> FastAPI:
     for noun in (usage_events, services, plans, subscriptions, invoices):
         app.include_router(noun.router, prefix="/api/v1")
     app.include_router(operations.router)
+    app.include_router(docs.router)
     document_api(app)
     return app
 

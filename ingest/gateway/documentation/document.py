@@ -61,8 +61,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
         version=app.version,
         description=DESCRIPTION,
         routes=app.routes,
-        tags=[{"name": name, "description": description} for name, description in TAGS],
     )
+    document["tags"] = list(_tags(document))
     declarations = {(path, method.lower()): found for method, path, found in declared_operations(app)}
     components = Components(found for found in declarations.values() if found is not None)
     scopes = _needed_scopes(app)
@@ -78,6 +78,12 @@ def _document(app: FastAPI) -> dict[str, Any]:
     }
     _forget_unused(document)
     return document
+
+
+def _tags(document: dict[str, Any]) -> Iterator[dict[str, str]]:
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    used = {tag for operation in operations for tag in operation.get("tags", ())}
+    yield from ({"name": name, "description": description} for name, description in TAGS if name in used)
 
 
 def _security() -> str:

@@ -115,7 +115,8 @@ def _response(status: int, reasons: list[Reason]) -> dict[str, Any]:
                     ]
                 },
                 "examples": {
-                    reason.value: {"summary": reason.sentence, "value": error_example(reason)} for reason in reasons
+                    reason.value: {"summary": f"{reason}: {reason.sentence}", "value": error_example(reason)}
+                    for reason in reasons
                 },
             }
         },

@@ -43,10 +43,9 @@ REQUEST_HEADERS: Final[dict[str, dict[str, Any]]] = {
     "Idempotency-Key": {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "A text of the caller's own. For 24 hours the same request under the same key is not carried "
-        "out again, but answered with the stored answer.",
+        "description": "A text of the caller's own, such as `order-2417`. For 24 hours the same request under the same "
+        "key is not carried out again, but answered with the stored answer.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
-        "example": "order-2417",
     },
     "Prefer": {
         "name": "Prefer",
