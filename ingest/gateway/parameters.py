@@ -88,4 +88,4 @@ ServiceFilter = Annotated[OptionalText, Query(alias="serviceId", description="On
 UserFilter = Annotated[OptionalText, Query(alias="userId", description="Only of this user.")]
 SubscriptionFilter = Annotated[OptionalText, Query(alias="subscriptionId", description="Only of this subscription.")]
 
-PathId = Annotated[str, Path(alias="id", min_length=1, max_length=LENGTH_MAX)]
+PathId = Annotated[str, Path(alias="id", json_schema_extra={"minLength": 1, "maxLength": LENGTH_MAX})]

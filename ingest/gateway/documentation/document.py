@@ -19,9 +19,9 @@ DESCRIPTION: Final = """\
 Usage events in, invoice amounts out.
 
 Each call needs an API key, as `Authorization: Bearer <key>`. Decimals are exact: send them as JSON numbers or as text,
-they come back as text. Times are RFC 3339 in UTC. null means omitted, and unknown fields are ignored. Every error has a
-sentence, a `code` for programs, and all that is wrong with the shape in `details`. Sending the same request again is
-always safe: an event key is counted once, and what exists already is answered as it is.
+they come back as text. Times are RFC 3339 in UTC. Unknown fields are ignored. Every error has a sentence, a `code` for
+programs, and all that is wrong with the shape in `details`. Sending the same usage event again is always safe: an event
+key is counted once.
 """
 
 TAGS: Final = (
