@@ -40,7 +40,7 @@ def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, 
 
 @schemathesis.check
 def what_the_schema_allows_is_accepted(
-    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
+    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> bool | None:
     """positive_data_acceptance, which takes every 400 for a refusal of the shape."""
     if response.status_code == 400:
@@ -52,7 +52,7 @@ def what_the_schema_allows_is_accepted(
 
 @schemathesis.check
 def what_the_schema_forbids_is_refused(
-    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
+    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> bool | None:
     """negative_data_rejection, which does not know that a batch refuses each item by itself."""
     if response.status_code == 207 and any(result["status"] == 400 for result in response.json()["results"]):
