@@ -162,6 +162,11 @@ def test_every_reason_is_documented_where_it_can_be_met() -> None:
     [
         ("POST /api/v1/usage-events", "413", {"body_too_large"}),
         ("POST /api/v1/usage-events", "404", {"service_not_found", "subscription_not_found", "invoice_not_found"}),
+        (
+            "POST /api/v1/usage-events/batch",
+            "400",
+            {"invalid_body", "field_required", "field_invalid", "parameter_invalid", "batch_size_invalid"},
+        ),
         ("POST /api/v1/plans", "409", {"already_exists", "idempotency_in_progress"}),
         ("GET /api/v1/plans", "400", {"parameter_invalid"}),
         ("GET /api/v1/plans/{id}", "404", {"plan_not_found"}),

@@ -37,11 +37,13 @@ class Shown:
 
 @dataclass(slots=True, frozen=True)
 class Sent:
-    """A request's body: one example as JSON, and the same for each further media type."""
+    """A request's body: one example as JSON, and the same for each further media type. Where each item is refused by
+    itself, the errors of their fields are none of the request."""
 
     model: Any
     example: Example
     other_media_types: Mapping[str, Any] = field(default_factory=dict)
+    items_by_themselves: bool = False
 
 
 @dataclass(slots=True, frozen=True)

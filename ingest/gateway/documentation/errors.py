@@ -1,7 +1,7 @@
 """The errors in the document: for each operation its reasons, by status, each with an example."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Final
 
 from pydantic import Field
@@ -54,15 +54,26 @@ class Error(WireModel):
     identical: bool = Field(False, description="Of a duplicate: whether it says the same as the one that was counted.")
 
 
-_FIELDS: Final = {
-    Reason.FIELD_REQUIRED: ("serviceId", "is required"),
-    Reason.FIELD_INVALID: ("userId", "must not be blank"),
-    Reason.PARAMETER_INVALID: ("limit", "must be a whole number from 1 to 100"),
-    Reason.DECIMAL_INVALID: ("quantity", "must be a decimal number, or a string that holds one"),
-    Reason.DECIMAL_NEGATIVE: ("quantity", "must not be negative"),
-    Reason.DECIMAL_TOO_PRECISE: ("quantity", "must have at most 6 decimal places"),
-    Reason.DECIMAL_OUT_OF_RANGE: ("quantity", "must be less than 10^14"),
-    Reason.TIMESTAMP_INVALID: ("occurredAt", "must be a time as in RFC 3339, such as 2026-01-31T12:00:00.000Z"),
+def _each(message: str, *fields: str) -> tuple[tuple[str, str], ...]:
+    return tuple((field, message) for field in fields)
+
+
+_TEXTS: Final = ("userId", "name", "reason", "status")
+_DECIMALS: Final = ("quantity", "amount", "unitPrices")
+
+# What an example may be about, and what is wrong with it: the first that the request has.
+_FIELDS: Final[dict[Reason, tuple[tuple[str, str], ...]]] = {
+    Reason.FIELD_REQUIRED: _each("is required", "serviceId", "usageEvents", *_TEXTS),
+    Reason.FIELD_INVALID: (("usageEvents", "must be a list of usage events"), *_each("must not be blank", *_TEXTS)),
+    Reason.PARAMETER_INVALID: (
+        ("Idempotency-Key", "must have 1 to 255 printable ASCII characters"),
+        ("limit", "must be a whole number from 1 to 100"),
+    ),
+    Reason.DECIMAL_INVALID: _each("must be a decimal number, or a string that holds one", *_DECIMALS),
+    Reason.DECIMAL_NEGATIVE: _each("must not be negative", *_DECIMALS),
+    Reason.DECIMAL_TOO_PRECISE: _each("must have at most 6 decimal places", *_DECIMALS),
+    Reason.DECIMAL_OUT_OF_RANGE: _each("must be less than 10^14", *_DECIMALS),
+    Reason.TIMESTAMP_INVALID: _each("must be a time as in RFC 3339", "occurredAt", "billingAnchor", "dueAt"),
 }
 _EXTRA: Final[dict[Reason, dict[str, Any]]] = {
     Reason.SUBSCRIPTION_NOT_ACTIVE: {"currentStatus": "CANCELLED"},
@@ -84,24 +95,24 @@ _DESCRIPTIONS: Final = {
 }
 
 
-def error_example(reason: Reason) -> dict[str, Any]:
-    """An answer with this reason."""
+def error_example(reason: Reason, sent: Container[str] = examples.NEW_USAGE_EVENT) -> dict[str, Any]:
+    """An answer with this reason to a request with these fields."""
     if reason in _FIELDS:
-        field, message = _FIELDS[reason]
+        field, message = next((pair for pair in _FIELDS[reason] if pair[0] in sent), _FIELDS[reason][-1])
         return Rejection.of_fields([FieldError(field, reason, message)]).body(examples.REQUEST_ID)
     return Rejection.of(reason, **_EXTRA.get(reason, {})).body(examples.REQUEST_ID)
 
 
-def error_responses(reasons: Iterable[Reason]) -> dict[str, Any]:
+def error_responses(reasons: Iterable[Reason], sent: Container[str]) -> dict[str, Any]:
     """OpenAPI's responses for these reasons, by status."""
     by_status: defaultdict[int, list[Reason]] = defaultdict(list)
     for reason in Reason:  # in the order of their precedence
         if reason in set(reasons):
             by_status[reason.status].append(reason)
-    return {str(status): _response(status, by_status[status]) for status in sorted(by_status)}
+    return {str(status): _response(status, by_status[status], sent) for status in sorted(by_status)}
 
 
-def _response(status: int, reasons: list[Reason]) -> dict[str, Any]:
+def _response(status: int, reasons: list[Reason], sent: Container[str]) -> dict[str, Any]:
     codes = [reason.value for reason in reasons]
     return {
         "description": _DESCRIPTIONS[status],
@@ -115,7 +126,7 @@ def _response(status: int, reasons: list[Reason]) -> dict[str, Any]:
                     ]
                 },
                 "examples": {
-                    reason.value: {"summary": f"{reason}: {reason.sentence}", "value": error_example(reason)}
+                    reason.value: {"summary": f"{reason}: {reason.sentence}", "value": error_example(reason, sent)}
                     for reason in reasons
                 },
             }

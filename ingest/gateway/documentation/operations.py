@@ -35,7 +35,7 @@ class Described:
         if self.declaration.body is not None:
             operation["requestBody"] = _body(self.declaration.body, self.components)
         answers = {str(answer.status): self._answer(answer) for answer in self.declaration.answers}
-        operation["responses"] = {**answers, **errors.error_responses(reasons)}
+        operation["responses"] = {**answers, **errors.error_responses(reasons, set(self._fields()))}
 
     @property
     def _is_idempotent_post(self) -> bool:
@@ -48,6 +48,12 @@ class Described:
             operation["description"] = f"{description}\n\nNeeds the scope `{self.scope}`."
             # OpenAPI 3.1: the roles that a scheme without flows requires.
             operation["security"] = [{"apiKey": [self.scope.value]}]
+
+    def _fields(self) -> Iterator[str]:
+        """What an error may be about."""
+        yield from self._request_headers()
+        if self.declaration.body is not None:
+            yield from self.declaration.body.example
 
     def _request_headers(self) -> Iterator[str]:
         if self._is_idempotent_post:
@@ -65,8 +71,9 @@ class Described:
             yield from errors.POST
         if self.declaration.body is not None:
             yield from errors.BODY
-            for name in self.components.formats(self.components.sent(self.declaration.body.model)):
-                yield from _BY_FORMAT[name]
+            if not self.declaration.body.items_by_themselves:
+                for name in self.components.formats(self.components.sent(self.declaration.body.model)):
+                    yield from _BY_FORMAT[name]
 
     def _answer(self, answer: Shown) -> dict[str, Any]:
         more = ["Idempotent-Replayed"] if self._is_idempotent_post else []

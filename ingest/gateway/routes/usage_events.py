@@ -104,7 +104,7 @@ async def post_usage_event(request: Request, key: UsageWriter, parts: PartsOf) -
 @router.post("/usage-events/batch")
 @documented(
     Shown(207, BatchAnswer, {"results": _BATCH_RESULTS}, "What became of each event, in order."),
-    body=Sent(UsageEventBatch, {"usageEvents": [examples.NEW_USAGE_EVENT]}),
+    body=Sent(UsageEventBatch, {"usageEvents": [examples.NEW_USAGE_EVENT]}, items_by_themselves=True),
     reasons=(Reason.BATCH_SIZE_INVALID,),
     waits_for_verdict=True,
 )
