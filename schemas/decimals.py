@@ -127,20 +127,37 @@ def _json_schema(places: int) -> dict[str, Any]:
         "anyOf": [
             {
                 "type": "string",
+                "format": DECIMAL_FORMAT,
                 "pattern": rf"^(0|[1-9][0-9]{{0,13}})(\.[0-9]{{1,{places}}})?$",
             },
-            {"type": "number", "minimum": 0, "exclusiveMaximum": 10**WHOLE_DIGITS},
+            {"type": "number", "minimum": 0, "exclusiveMaximum": 10**WHOLE_DIGITS, PLACES_MARK: places},
         ],
         "description": f"Exact decimal, at most {places} decimal places, less than 10^14.",
         "examples": ["5.25"],
     }
 
 
+def _text_schema(places: int) -> dict[str, Any]:
+    return {
+        "type": "string",
+        "format": DECIMAL_FORMAT,
+        "pattern": rf"^-?(0|[1-9][0-9]*)\.[0-9]{{{places}}}$",
+        "examples": [decimal_text(5 * 10**places + 10**places // 4, places)],
+    }
+
+
+DECIMAL_FORMAT: Final = "decimal"
+"""The format by which a decimal is known in a JSON Schema."""
+
+PLACES_MARK: Final = "x-decimal-places"
+"""How a JSON Schema of ours says `multipleOf`, whose value would be a float."""
+
 Quantity = Annotated[
     int,
     PlainValidator(quantity),
     PlainSerializer(decimal_text),
-    WithJsonSchema(_json_schema(QUANTITY_PLACES)),
+    WithJsonSchema(_json_schema(QUANTITY_PLACES), mode="validation"),
+    WithJsonSchema(_text_schema(QUANTITY_PLACES), mode="serialization"),
 ]
 """A quantity or an amount, in millionths."""
 
@@ -148,6 +165,13 @@ UnitPrice = Annotated[
     int,
     PlainValidator(unit_price),
     PlainSerializer(lambda price: decimal_text(price, PRICE_PLACES), return_type=str),
-    WithJsonSchema(_json_schema(PRICE_PLACES)),
+    WithJsonSchema(_json_schema(PRICE_PLACES), mode="validation"),
+    WithJsonSchema(_text_schema(PRICE_PLACES), mode="serialization"),
 ]
 """A price of one unit, in 10^-12."""
+
+DecimalText = Annotated[str, WithJsonSchema(_text_schema(QUANTITY_PLACES))]
+"""A quantity or an amount on its way out, as decimal_text() or Postgres writes it."""
+
+PriceText = Annotated[str, WithJsonSchema(_text_schema(PRICE_PLACES))]
+"""As DecimalText, of a unit price."""

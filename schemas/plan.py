@@ -3,8 +3,9 @@
 from enum import StrEnum
 from typing import Any
 
-from pydantic import field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from schemas.billing_period import BillingInterval
 from schemas.pricing import Prices
@@ -36,6 +37,15 @@ class NewPlan(Prices):
     billing_interval: BillingInterval
     currency: Text = "USDC"
     invoicing: Invoicing = Invoicing.AUTOMATIC
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Of what is sent, the null that _null_means_omitted takes."""
+        schema = handler(core_schema)
+        if handler.mode == "validation":
+            properties = handler.resolve_ref_schema(schema)["properties"]
+            properties["unitPrices"] = {"anyOf": [properties["unitPrices"], {"type": "null"}]}
+        return schema
 
     @model_validator(mode="before")
     @classmethod

@@ -1,11 +1,14 @@
 """A service: what a provider meters and bills."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field
+from jiter import LosslessFloat
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from schemas.catalog import WireModel
+from schemas.decimals import scaled
 from schemas.text import OptionalText, Text
 
 
@@ -25,7 +28,15 @@ class EventKeyScope(StrEnum):
     EVENT = "EVENT"
 
 
-_Seconds = Annotated[int, Field(strict=True, ge=0, le=10 * 366 * 86_400)]
+def _whole(value: Any) -> Any:
+    """60.0 and 6e1 are the integer 60, as JSON Schema has it; what is not whole is left to be refused."""
+    try:
+        return scaled(value, 0) if type(value) is LosslessFloat else value
+    except PydanticCustomError:
+        return value
+
+
+_Seconds = Annotated[int, Field(strict=True, ge=0, le=10 * 366 * 86_400), BeforeValidator(_whole)]
 
 
 class NewService(WireModel):

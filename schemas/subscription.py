@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from schemas.billing_period import UnknownTimeZone, time_zone
@@ -41,7 +41,11 @@ def _known_zone(name: str) -> str:
     return name
 
 
-TimeZone = Annotated[Text, AfterValidator(_known_zone)]
+TimeZone = Annotated[
+    Text,
+    AfterValidator(_known_zone),
+    WithJsonSchema({"type": "string", "format": "time-zone", "description": "An IANA time zone.", "maxLength": 255}),
+]
 
 
 class NewSubscription(WireModel):

@@ -39,7 +39,15 @@ def optional_text(value: Any) -> str | None:
     return None if value is None else text(value)
 
 
-_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LENGTH_MAX}
+# What text() accepts, for readers of JSON Schema: one character at least that is no blank, none that is forbidden.
+# Surrogates are left out, for they can't occur in UTF-8 and many engines refuse a pattern that names them.
+_ALLOWED = r"[^\u0000-\u001f\u007f-\u009f\u2028\u2029]*"
+_SCHEMA = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LENGTH_MAX,
+    "pattern": rf"^{_ALLOWED}[^\s\u0000-\u001f\u007f-\u009f]{_ALLOWED}$",
+}
 
 Text = Annotated[str, PlainValidator(text), WithJsonSchema(_SCHEMA)]
 OptionalText = Annotated[

@@ -135,21 +135,30 @@ def _invalid() -> PydanticCustomError:
     )
 
 
-_SCHEMA = {
+_TEXT_SCHEMA = {
     "type": "string",
     "format": "date-time",
     "examples": ["2026-01-31T12:00:00.000Z"],
+}
+_SCHEMA = {
+    **_TEXT_SCHEMA,
+    "pattern": "^(20[0-9]{2}|2100)-",
+    "description": "In the years 2000-2100; without an offset it is UTC.",
 }
 
 Timestamp = Annotated[
     int,
     PlainValidator(parse_timestamp),
     PlainSerializer(timestamp_text),
-    WithJsonSchema(_SCHEMA),
+    WithJsonSchema(_SCHEMA, mode="validation"),
+    WithJsonSchema(_TEXT_SCHEMA, mode="serialization"),
 ]
 OptionalTimestamp = Annotated[
     int | None,
     PlainValidator(optional_timestamp),
     PlainSerializer(optional_timestamp_text),
-    WithJsonSchema({"anyOf": [_SCHEMA, {"type": "null"}]}),
+    WithJsonSchema({"anyOf": [_SCHEMA, {"type": "null"}]}, mode="validation"),
+    WithJsonSchema({"anyOf": [_TEXT_SCHEMA, {"type": "null"}]}, mode="serialization"),
 ]
+TimestampText = Annotated[str, WithJsonSchema(_TEXT_SCHEMA)]
+"""A time on its way out, as timestamp_text() writes it."""

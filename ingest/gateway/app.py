@@ -12,13 +12,13 @@ from starlette.types import ASGIApp
 
 from ingest.database import DatabaseAway
 from ingest.gateway.answer import Answer, refusal
+from ingest.gateway.documentation.document import document_api
 from ingest.gateway.front import Front
 from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
-from ingest.gateway.openapi import document_api
 from ingest.gateway.parts import Parts
 from ingest.gateway.rate_limits import RateLimits
-from ingest.gateway.routes import invoices, operations, plans, services, subscriptions, usage_events
+from ingest.gateway.routes import docs, invoices, operations, plans, services, subscriptions, usage_events
 from ingest.refused import Refused
 from schemas.errors import OperatorError
 from schemas.rejection import FieldError, Reason, Rejection
@@ -44,9 +44,10 @@ def cold_app(parts: Parts) -> FastAPI:
     app = FastAPI(
         title="Tally",
         version="1",
-        description="Usage events in, invoice amounts out.",
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
         exception_handlers={
             Refused: _answer_refused,
             DatabaseAway: _answer_away,
@@ -60,6 +61,7 @@ def cold_app(parts: Parts) -> FastAPI:
     for noun in (usage_events, services, plans, subscriptions, invoices):
         app.include_router(noun.router, prefix="/api/v1")
     app.include_router(operations.router)
+    app.include_router(docs.router)
     document_api(app)
     return app
 

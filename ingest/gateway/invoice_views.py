@@ -8,7 +8,9 @@ from ingest.gateway.columns import number_text, optional_time_text, time_text
 from ingest.gateway.usage_views import UsageEventView, usage_event_view
 from ingest.queries import named_queries
 from schemas.catalog import WireModel
+from schemas.decimals import DecimalText, PriceText
 from schemas.invoice import InvoiceSource, InvoiceStatus
+from schemas.timestamps import TimestampText
 
 if TYPE_CHECKING:
     import asyncpg
@@ -25,9 +27,9 @@ class InvoiceLineView(WireModel):
     """What one meter is charged for; decimals as text, as Postgres has them."""
 
     meter: str
-    quantity: str
-    unit_price: str
-    amount: str
+    quantity: DecimalText
+    unit_price: PriceText
+    amount: DecimalText
     event_count: int
 
 
@@ -41,15 +43,15 @@ class InvoiceView(WireModel):
     subscription_id: str | None
     status: InvoiceStatus
     source: InvoiceSource
-    amount: str
+    amount: DecimalText
     currency: str
-    period_start: str | None
-    period_end: str | None
+    period_start: TimestampText | None
+    period_end: TimestampText | None
     sequence: int | None
-    due_at: str | None
-    paid_at: str | None
-    created_at: str
-    updated_at: str
+    due_at: TimestampText | None
+    paid_at: TimestampText | None
+    created_at: TimestampText
+    updated_at: TimestampText
     lines: list[InvoiceLineView]
 
 

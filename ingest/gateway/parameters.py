@@ -1,7 +1,7 @@
 """What requests carry beside their body: the key, ids in the path, filters and pages in the query."""
 
 import re
-from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from urllib.parse import unquote
 
@@ -15,7 +15,7 @@ from ingest.gateway.cursor import NotACursor, place_of
 from ingest.keys import ApiKey, Scope
 from ingest.refused import Refused
 from schemas.rejection import FieldError, Reason, Rejection
-from schemas.text import OptionalText, text
+from schemas.text import LENGTH_MAX, OptionalText, text
 
 LIMIT_MAX: Final = 100
 LIMIT_DEFAULT: Final = 20
@@ -42,21 +42,22 @@ class _Id(Convertor[str]):
 register_url_convertor("id", _Id())  # in a route: {name:id}
 
 
-def holder(scope: Scope) -> Callable[[Request], Awaitable[ApiKey]]:
+@dataclass(slots=True, frozen=True)
+class Holder:
     """The dependency that gives the caller's key, or refuses a key without the scope."""
 
-    async def permitted(request: Request) -> ApiKey:
+    scope: Scope
+
+    async def __call__(self, request: Request) -> ApiKey:
         key: ApiKey = request.state.key
-        if not key.permits(scope):
+        if not key.permits(self.scope):
             raise Refused.of(Reason.FORBIDDEN)
         return key
 
-    return permitted
 
-
-Reader = Annotated[ApiKey, Depends(holder(Scope.READ))]
-CatalogWriter = Annotated[ApiKey, Depends(holder(Scope.CATALOG_WRITE))]
-BillingWriter = Annotated[ApiKey, Depends(holder(Scope.BILLING_WRITE))]
+Reader = Annotated[ApiKey, Depends(Holder(Scope.READ))]
+CatalogWriter = Annotated[ApiKey, Depends(Holder(Scope.CATALOG_WRITE))]
+BillingWriter = Annotated[ApiKey, Depends(Holder(Scope.BILLING_WRITE))]
 
 
 def _limit(value: Any) -> int:
@@ -88,4 +89,4 @@ ServiceFilter = Annotated[OptionalText, Query(alias="serviceId", description="On
 UserFilter = Annotated[OptionalText, Query(alias="userId", description="Only of this user.")]
 SubscriptionFilter = Annotated[OptionalText, Query(alias="subscriptionId", description="Only of this subscription.")]
 
-PathId = Annotated[str, Path(alias="id")]
+PathId = Annotated[str, Path(alias="id", json_schema_extra={"minLength": 1, "maxLength": LENGTH_MAX})]

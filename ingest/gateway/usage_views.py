@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Literal
 
 from ingest.gateway.columns import number_text, optional_time_text, time_text
 from schemas.catalog import WireModel
+from schemas.decimals import DecimalText
+from schemas.timestamps import TimestampText
 
 if TYPE_CHECKING:
     import asyncpg
@@ -12,8 +14,8 @@ if TYPE_CHECKING:
 class BillingPeriodView(WireModel):
     """[start, end); the end is null where the plan's interval is NONE."""
 
-    start: str
-    end: str | None
+    start: TimestampText
+    end: TimestampText | None
 
 
 class UsageEventView(WireModel):
@@ -26,13 +28,13 @@ class UsageEventView(WireModel):
     event_key: str
     event_id: str | None
     meter: str
-    quantity: str
-    occurred_at: str
+    quantity: DecimalText
+    occurred_at: TimestampText
     invoice_id: str | None
     billing_period: BillingPeriodView
     status: Literal["RECORDED", "VOIDED"]
-    created_at: str
-    updated_at: str
+    created_at: TimestampText
+    updated_at: TimestampText
 
 
 def usage_event_view(row: "asyncpg.Record") -> UsageEventView:

@@ -208,7 +208,8 @@ async def test_bad_query_parameter_is_named(path: str, field: str) -> None:
         (b'{"id":"x"}', 400, "field_required"),
         (b'{"name":"n","eventKeyScope":"WORLD"}', 400, "field_invalid"),
         (b'{"name":"n","gracePeriodSeconds":1.5}', 400, "field_invalid"),
-        (b'{"name":"n","gracePeriodSeconds":1e3}', 400, "field_invalid"),
+        (b'{"name":"n","gracePeriodSeconds":1e-3}', 400, "field_invalid"),
+        (b'{"name":"n","gracePeriodSeconds":1e999999}', 400, "field_invalid"),
         (b'{"name":"n","gracePeriodSeconds":true}', 400, "field_invalid"),
         (b'{"name":"n","gracePeriodSeconds":"5"}', 400, "field_invalid"),
         (b'{"name":"n","gracePeriodSeconds":-1}', 400, "field_invalid"),
@@ -239,7 +240,7 @@ async def test_live_needs_nothing_and_ready_names_what_is_away() -> None:
     assert ["Kafka" in detail["message"] for detail in ready.json()["details"]] == [True, False]
 
 
-async def test_openapi_documents_every_route_its_body_and_its_errors() -> None:
+async def test_openapi_documents_every_route() -> None:
     answer = await GatewayInMemory().request("GET", "/openapi.json", authorization=None)
     document = answer.json()
     documented = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
@@ -267,10 +268,6 @@ async def test_openapi_documents_every_route_its_body_and_its_errors() -> None:
         ("GET", "/health/ready"),
         ("GET", "/metrics"),
     }
-    for operation in (operation for methods in document["paths"].values() for operation in methods.values()):
-        assert "default" in operation["responses"]
-    for reference in _references(document):
-        assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
     assert document["components"]["schemas"]["UsageEvent"]["required"] == [
         "serviceId",
         "subscriptionId",
@@ -278,12 +275,6 @@ async def test_openapi_documents_every_route_its_body_and_its_errors() -> None:
         "eventKey",
         "quantity",
     ]
-
-
-async def test_docs_are_a_page() -> None:
-    answer = await GatewayInMemory().request("GET", "/docs", authorization=None)
-    assert answer.status_code == 200
-    assert "text/html" in answer.headers["content-type"]
 
 
 async def test_metrics_count_what_was_answered() -> None:
@@ -320,10 +311,3 @@ async def test_body_that_is_too_large_is_refused_without_being_read() -> None:
     gateway = GatewayInMemory()
     answer = await gateway.post_event(b"{", content_length=str(10**9))
     assert summary(answer) == (413, "body_too_large")
-
-
-def _references(node: Any) -> list[str]:
-    if isinstance(node, dict):
-        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
-        return own + [reference for value in node.values() for reference in _references(value)]
-    return [reference for value in node for reference in _references(value)] if isinstance(node, list) else []

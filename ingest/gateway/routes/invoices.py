@@ -1,6 +1,6 @@
 """Invoices: made and changed, with their lines and their events."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Response
 
@@ -15,6 +15,8 @@ from ingest.catalog.invoices import (
 )
 from ingest.gateway.answer import json_answer, saved_answer
 from ingest.gateway.cursor import cursor_of
+from ingest.gateway.documentation import examples
+from ingest.gateway.documentation.declaring import Sent, created, documented, shown
 from ingest.gateway.invoice_views import (
     SQL,
     InvoiceView,
@@ -22,7 +24,6 @@ from ingest.gateway.invoice_views import (
     invoice_views,
     invoice_with_events,
 )
-from ingest.gateway.openapi import json_body
 from ingest.gateway.parameters import (
     BillingWriter,
     PageAsked,
@@ -59,7 +60,25 @@ class InvoicesAnswer(WireModel):
     next_cursor: str | None
 
 
-@router.post("/invoices", status_code=201, response_model=InvoiceAnswer, openapi_extra=json_body("NewInvoice"))
+_MOVING: Final = (Reason.INVOICE_NOT_FOUND, Reason.INVALID_TRANSITION)
+"""Why a status may not change."""
+
+
+def _moved(status: str) -> dict[str, Any]:
+    """The example of an invoice whose status has changed."""
+    return {"invoice": {**examples.INVOICE_WITH_EVENTS, "status": status}}
+
+
+@router.post("/invoices")
+@documented(
+    *created(InvoiceAnswer, {"invoice": examples.MANUAL_INVOICE}),
+    body=Sent(NewInvoice, examples.NEW_INVOICE),
+    reasons=(
+        *(Reason.SERVICE_NOT_FOUND, Reason.PLAN_NOT_FOUND, Reason.SUBSCRIPTION_NOT_FOUND),
+        *(Reason.SUBSCRIPTION_MISMATCH, Reason.INVOICE_PAID_ON_CREATE),
+        *(Reason.ALREADY_EXISTS, Reason.PERIOD_ALREADY_INVOICED),
+    ),
+)
 async def post_invoice(
     key: BillingWriter, new: Annotated[NewInvoice, Depends(body_of(NewInvoice))], parts: PartsOf
 ) -> Response:
@@ -71,7 +90,12 @@ async def post_invoice(
     return await _answer(saved, parts)
 
 
-@router.patch("/invoices/{id:id}", response_model=InvoiceAnswer, openapi_extra=json_body("InvoiceChange"))
+@router.patch("/invoices/{id:id}")
+@documented(
+    shown(InvoiceAnswer, {"invoice": {**examples.MANUAL_INVOICE, "amount": "200.000000"}}, "Changed."),
+    body=Sent(InvoiceChange, {"amount": "200"}),
+    reasons=(Reason.INVOICE_NOT_FOUND, Reason.INVALID_TRANSITION, Reason.PERIOD_ALREADY_INVOICED),
+)
 async def patch_invoice(
     key: BillingWriter,
     invoice_id: PathId,
@@ -87,31 +111,36 @@ async def patch_invoice(
     return await _answer(await parts.changes.make(made), parts)
 
 
-@router.post("/invoices/{id:id}/open", response_model=InvoiceAnswer)
+@router.post("/invoices/{id:id}/open")
+@documented(shown(InvoiceAnswer, _moved("OPEN"), "It is OPEN."), reasons=_MOVING)
 async def post_open(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
     """Open a DRAFT: its amount and period can't change any more."""
     return await _move(key, invoice_id, InvoiceStatus.OPEN, parts)
 
 
-@router.post("/invoices/{id:id}/pay", response_model=InvoiceAnswer)
+@router.post("/invoices/{id:id}/pay")
+@documented(shown(InvoiceAnswer, _moved("PAID"), "It is PAID."), reasons=_MOVING)
 async def post_pay(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
     """Record that an OPEN invoice is paid; a credit can't be. No usage event can be linked to it any more."""
     return await _move(key, invoice_id, InvoiceStatus.PAID, parts)
 
 
-@router.post("/invoices/{id:id}/void", response_model=InvoiceAnswer)
+@router.post("/invoices/{id:id}/void")
+@documented(shown(InvoiceAnswer, _moved("VOID"), "It is VOID."), reasons=_MOVING)
 async def post_void(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
     """Void an invoice that is a DRAFT or OPEN. What it billed is not billed again."""
     return await _move(key, invoice_id, InvoiceStatus.VOID, parts)
 
 
-@router.post("/invoices/{id:id}/expire", response_model=InvoiceAnswer)
+@router.post("/invoices/{id:id}/expire")
+@documented(shown(InvoiceAnswer, _moved("EXPIRED"), "It is EXPIRED."), reasons=_MOVING)
 async def post_expire(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
     """Give up an OPEN invoice."""
     return await _move(key, invoice_id, InvoiceStatus.EXPIRED, parts)
 
 
-@router.get("/invoices/{id:id}", response_model=InvoiceAnswer)
+@router.get("/invoices/{id:id}")
+@documented(shown(InvoiceAnswer, {"invoice": examples.INVOICE_WITH_EVENTS}), reasons=(Reason.INVOICE_NOT_FOUND,))
 async def get_invoice(key: Reader, invoice_id: PathId, parts: PartsOf) -> Response:
     """An invoice with its lines, and the newest 100 of the usage events that are linked to it or billed by it."""
     async with parts.database.connection() as connection:
@@ -122,7 +151,8 @@ async def get_invoice(key: Reader, invoice_id: PathId, parts: PartsOf) -> Respon
     return json_answer(200, InvoiceAnswer(invoice=view).wire()).response()
 
 
-@router.get("/invoices", response_model=InvoicesAnswer)
+@router.get("/invoices")
+@documented(shown(InvoicesAnswer, {"invoices": [examples.INVOICE], "nextCursor": None}))
 async def get_invoices(
     asked: PageAsked,
     parts: PartsOf,

@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ingest.database import Database, DatabaseAway
 from ingest.gateway.answer import json_answer
+from ingest.gateway.documentation.declaring import Shown, documented, shown
 from ingest.gateway.parts import PartsOf
 from ingest.outcome import Unavailable
 from ingest.producer import UsageProducer
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 router = APIRouter(tags=["operations"])
 
+_METRICS_EXAMPLE = 'tally_gateway_usage_events_total{outcome="published"} 1042.0'
+
 
 class Health(WireModel):
     """All is well."""
@@ -27,13 +30,15 @@ class Health(WireModel):
     status: Literal["live", "ready"]
 
 
-@router.get("/health/live", response_model=Health)
+@router.get("/health/live")
+@documented(shown(Health, {"status": "live"}, "The process answers."))
 async def get_live() -> Response:
     """The process answers. It says nothing of what is behind it: restarting would not bring that back."""
     return json_answer(200, Health(status="live").wire()).response()
 
 
-@router.get("/health/ready", response_model=Health)
+@router.get("/health/ready")
+@documented(shown(Health, {"status": "ready"}, "All is well."), reasons=(Reason.UNAVAILABLE,))
 async def get_ready(parts: PartsOf) -> Response:
     """Kafka and Postgres answer, and Postgres has all that the catalog's topic holds; else 503."""
     answers = await asyncio.gather(_kafka_away(parts.producer), _postgres_away(parts.database))
@@ -45,7 +50,8 @@ async def get_ready(parts: PartsOf) -> Response:
     return json_answer(200, Health(status="ready").wire()).response()
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics")
+@documented(Shown(200, None, _METRICS_EXAMPLE, "Prometheus' text format.", "text/plain"))
 async def get_metrics() -> Response:
     """The measurements, for Prometheus."""
     return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})

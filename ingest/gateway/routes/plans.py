@@ -7,7 +7,8 @@ from fastapi import APIRouter, Depends, Response
 from ingest.catalog.plans import create_plan, find_plan, list_plans
 from ingest.gateway.answer import json_answer, saved_answer
 from ingest.gateway.cursor import cursor_of
-from ingest.gateway.openapi import json_body
+from ingest.gateway.documentation import examples
+from ingest.gateway.documentation.declaring import Sent, created, documented, shown
 from ingest.gateway.parameters import CatalogWriter, PageAsked, PathId, Reader, ServiceFilter
 from ingest.gateway.parts import PartsOf
 from ingest.gateway.requests import body_of
@@ -44,7 +45,12 @@ class PlansAnswer(WireModel):
     next_cursor: str | None
 
 
-@router.post("/plans", status_code=201, response_model=PlanAnswer, openapi_extra=json_body("NewPlan"))
+@router.post("/plans")
+@documented(
+    *created(PlanAnswer, {"plan": examples.PLAN}),
+    body=Sent(NewPlan, examples.NEW_PLAN),
+    reasons=(Reason.SERVICE_NOT_FOUND, Reason.ALREADY_EXISTS),
+)
 async def post_plan(key: CatalogWriter, new: Annotated[NewPlan, Depends(body_of(NewPlan))], parts: PartsOf) -> Response:
     """Create a plan of a service, for good: a new price is a new plan. The same one again answers 200."""
     if not key.sees(new.service_id):
@@ -53,7 +59,8 @@ async def post_plan(key: CatalogWriter, new: Annotated[NewPlan, Depends(body_of(
     return saved_answer(saved, PlanAnswer(plan=PlanView.of(saved.entity))).response()
 
 
-@router.get("/plans/{id:id}", response_model=PlanAnswer)
+@router.get("/plans/{id:id}")
+@documented(shown(PlanAnswer, {"plan": examples.PLAN}), reasons=(Reason.PLAN_NOT_FOUND,))
 async def get_plan(key: Reader, plan_id: PathId, parts: PartsOf) -> Response:
     """A plan."""
     async with parts.database.connection() as connection:
@@ -63,7 +70,8 @@ async def get_plan(key: Reader, plan_id: PathId, parts: PartsOf) -> Response:
     return json_answer(200, PlanAnswer(plan=PlanView.of(plan)).wire()).response()
 
 
-@router.get("/plans", response_model=PlansAnswer)
+@router.get("/plans")
+@documented(shown(PlansAnswer, {"plans": [examples.PLAN], "nextCursor": None}))
 async def get_plans(asked: PageAsked, parts: PartsOf, service_id: ServiceFilter = None) -> Response:
     """Plans, newest first."""
     async with parts.database.connection() as connection:

@@ -8,7 +8,8 @@ from ingest.catalog.change import Saved
 from ingest.catalog.services import change_service, create_service, find_service, list_services, lock_service
 from ingest.gateway.answer import json_answer, saved_answer
 from ingest.gateway.cursor import cursor_of
-from ingest.gateway.openapi import json_body
+from ingest.gateway.documentation import examples
+from ingest.gateway.documentation.declaring import Sent, created, documented, shown
 from ingest.gateway.parameters import CatalogWriter, PageAsked, PathId, Reader
 from ingest.gateway.parts import PartsOf
 from ingest.gateway.requests import body_of
@@ -48,7 +49,12 @@ class ServicesAnswer(WireModel):
     next_cursor: str | None
 
 
-@router.post("/services", status_code=201, response_model=ServiceAnswer, openapi_extra=json_body("NewService"))
+@router.post("/services")
+@documented(
+    *created(ServiceAnswer, {"service": examples.SERVICE}),
+    body=Sent(NewService, examples.NEW_SERVICE),
+    reasons=(Reason.SERVICE_NOT_FOUND, Reason.ALREADY_EXISTS),
+)
 async def post_service(
     key: CatalogWriter, new: Annotated[NewService, Depends(body_of(NewService))], parts: PartsOf
 ) -> Response:
@@ -61,7 +67,12 @@ async def post_service(
     return saved_answer(saved, ServiceAnswer(service=ServiceView.of(saved.entity))).response()
 
 
-@router.patch("/services/{id:id}", response_model=ServiceAnswer, openapi_extra=json_body("ServiceChange"))
+@router.patch("/services/{id:id}")
+@documented(
+    shown(ServiceAnswer, {"service": {**examples.SERVICE, "gracePeriodSeconds": 60}}, "Changed."),
+    body=Sent(ServiceChange, {"gracePeriodSeconds": 60}),
+    reasons=(Reason.SERVICE_NOT_FOUND,),
+)
 async def patch_service(
     key: CatalogWriter,
     service_id: PathId,
@@ -81,7 +92,8 @@ async def patch_service(
     return saved_answer(saved, ServiceAnswer(service=ServiceView.of(saved.entity))).response()
 
 
-@router.get("/services/{id:id}", response_model=ServiceAnswer)
+@router.get("/services/{id:id}")
+@documented(shown(ServiceAnswer, {"service": examples.SERVICE}), reasons=(Reason.SERVICE_NOT_FOUND,))
 async def get_service(key: Reader, service_id: PathId, parts: PartsOf) -> Response:
     """A service."""
     async with parts.database.connection() as connection:
@@ -91,7 +103,8 @@ async def get_service(key: Reader, service_id: PathId, parts: PartsOf) -> Respon
     return json_answer(200, ServiceAnswer(service=ServiceView.of(service)).wire()).response()
 
 
-@router.get("/services", response_model=ServicesAnswer)
+@router.get("/services")
+@documented(shown(ServicesAnswer, {"services": [examples.SERVICE], "nextCursor": None}))
 async def get_services(asked: PageAsked, parts: PartsOf) -> Response:
     """Services, newest first."""
     async with parts.database.connection() as connection:

@@ -16,7 +16,8 @@ from ingest.catalog.subscriptions import (
 )
 from ingest.gateway.answer import Answer, json_answer, saved_answer
 from ingest.gateway.cursor import cursor_of
-from ingest.gateway.openapi import NewStatus, json_body
+from ingest.gateway.documentation import examples
+from ingest.gateway.documentation.declaring import Sent, created, documented, shown
 from ingest.gateway.parameters import CatalogWriter, PageAsked, PathId, Reader, ServiceFilter, UserFilter
 from ingest.gateway.parts import Parts, PartsOf
 from ingest.gateway.requests import body_of
@@ -63,6 +64,12 @@ class SubscriptionView(NewSubscription):
         )
 
 
+class NewStatus(WireModel):
+    """The status that a subscription is to have."""
+
+    status: SubscriptionStatus
+
+
 class SubscriptionAnswer(WireModel):
     """One subscription."""
 
@@ -76,8 +83,11 @@ class SubscriptionsAnswer(WireModel):
     next_cursor: str | None
 
 
-@router.post(
-    "/subscriptions", status_code=201, response_model=SubscriptionAnswer, openapi_extra=json_body("NewSubscription")
+@router.post("/subscriptions")
+@documented(
+    *created(SubscriptionAnswer, {"subscription": examples.SUBSCRIPTION}),
+    body=Sent(NewSubscription, examples.NEW_SUBSCRIPTION),
+    reasons=(Reason.SERVICE_NOT_FOUND, Reason.PLAN_NOT_FOUND, Reason.ALREADY_EXISTS),
 )
 async def post_subscription(
     key: CatalogWriter, new: Annotated[NewSubscription, Depends(body_of(NewSubscription))], parts: PartsOf
@@ -89,7 +99,10 @@ async def post_subscription(
     return (await _answer(saved, parts)).response()
 
 
-@router.get("/subscriptions/{id:id}", response_model=SubscriptionAnswer)
+@router.get("/subscriptions/{id:id}")
+@documented(
+    shown(SubscriptionAnswer, {"subscription": examples.SUBSCRIPTION}), reasons=(Reason.SUBSCRIPTION_NOT_FOUND,)
+)
 async def get_subscription(key: Reader, subscription_id: PathId, parts: PartsOf) -> Response:
     """A subscription."""
     async with parts.database.connection() as connection:
@@ -99,7 +112,8 @@ async def get_subscription(key: Reader, subscription_id: PathId, parts: PartsOf)
     return json_answer(200, SubscriptionAnswer(subscription=SubscriptionView.of(current)).wire()).response()
 
 
-@router.get("/subscriptions", response_model=SubscriptionsAnswer)
+@router.get("/subscriptions")
+@documented(shown(SubscriptionsAnswer, {"subscriptions": [examples.SUBSCRIPTION], "nextCursor": None}))
 async def get_subscriptions(
     asked: PageAsked,
     parts: PartsOf,
@@ -115,8 +129,11 @@ async def get_subscriptions(
     return json_answer(200, answer.wire()).response()
 
 
-@router.patch(
-    "/subscriptions/{id:id}", response_model=SubscriptionAnswer, openapi_extra=json_body("SubscriptionChange")
+@router.patch("/subscriptions/{id:id}")
+@documented(
+    shown(SubscriptionAnswer, {"subscription": examples.CHANGED_SUBSCRIPTION}, "Changed from the next period on."),
+    body=Sent(SubscriptionChange, {"paymentPlanId": "plan_volume"}),
+    reasons=(Reason.SUBSCRIPTION_NOT_FOUND, Reason.PLAN_NOT_FOUND, Reason.INVALID_TRANSITION),
 )
 async def patch_subscription(
     key: CatalogWriter,
@@ -138,7 +155,12 @@ async def patch_subscription(
     return (await _answer(await parts.changes.make(made), parts)).response()
 
 
-@router.post("/subscriptions/{id:id}/status", response_model=SubscriptionAnswer, openapi_extra=json_body("NewStatus"))
+@router.post("/subscriptions/{id:id}/status")
+@documented(
+    shown(SubscriptionAnswer, {"subscription": {**examples.SUBSCRIPTION, "status": "PAST_DUE"}}),
+    body=Sent(NewStatus, {"status": "PAST_DUE"}),
+    reasons=(Reason.SUBSCRIPTION_NOT_FOUND, Reason.INVALID_TRANSITION),
+)
 async def post_status(
     key: CatalogWriter,
     subscription_id: PathId,

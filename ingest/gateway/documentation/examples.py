@@ -1,0 +1,125 @@
+"""One story, told by all examples: a service that sells tokens, a plan, a subscriber, what she used and is billed."""
+
+from typing import Any, Final
+
+Example = dict[str, Any]
+
+REQUEST_ID: Final = "5f0c1e9ad1b24c6f8a7e3d20"
+
+NEW_SERVICE: Final[Example] = {"id": "svc_chat", "name": "Chat", "gracePeriodSeconds": 3600}
+SERVICE: Final[Example] = {
+    **NEW_SERVICE,
+    "status": "ACTIVE",
+    "eventKeyScope": "SUBSCRIPTION",
+    "maxEventAgeSeconds": None,
+}
+
+NEW_PLAN: Final[Example] = {
+    "id": "plan_pay_as_you_go",
+    "serviceId": "svc_chat",
+    "name": "Pay as you go",
+    "pricingType": "USAGE_BASED",
+    "billingInterval": "MONTH",
+    "unitPrices": {"token_generated": "0.000002"},
+}
+PLAN: Final[Example] = {
+    **NEW_PLAN,
+    "amount": "0.000000",
+    "unitPrices": {"token_generated": "0.000002000000"},
+    "currency": "USDC",
+    "invoicing": "AUTOMATIC",
+}
+
+NEW_SUBSCRIPTION: Final[Example] = {
+    "id": "sub_ada",
+    "serviceId": "svc_chat",
+    "paymentPlanId": "plan_pay_as_you_go",
+    "userId": "user_ada",
+    "billingAnchor": "2026-01-01T00:00:00.000Z",
+}
+SUBSCRIPTION: Final[Example] = {
+    **NEW_SUBSCRIPTION,
+    "status": "ACTIVE",
+    "timeZone": "UTC",
+    "currentPeriodStart": "2026-01-01T00:00:00.000Z",
+    "currentPeriodEnd": "2026-02-01T00:00:00.000Z",
+    "createdAt": "2026-01-01T00:00:00.000Z",
+    "planChanges": [],
+}
+CHANGED_SUBSCRIPTION: Final[Example] = {
+    **SUBSCRIPTION,
+    "planChanges": [{"paymentPlanId": "plan_volume", "from": "2026-02-01T00:00:00.000Z"}],
+}
+
+NEW_USAGE_EVENT: Final[Example] = {
+    "serviceId": "svc_chat",
+    "subscriptionId": "sub_ada",
+    "userId": "user_ada",
+    "eventKey": "token_generated#req-42",
+    "quantity": "5.25",
+    "occurredAt": "2026-01-31T12:00:00.000Z",
+}
+USAGE_EVENT: Final[Example] = {
+    "id": "ue_3_1041",
+    **NEW_USAGE_EVENT,
+    "eventId": None,
+    "meter": "token_generated",
+    "quantity": "5.250000",
+    "invoiceId": None,
+    "billingPeriod": {"start": "2026-01-01T00:00:00.000Z", "end": "2026-02-01T00:00:00.000Z"},
+    "status": "RECORDED",
+    "createdAt": "2026-01-31T12:00:00.318Z",
+    "updatedAt": "2026-01-31T12:00:00.318Z",
+}
+RECEIPT: Final[Example] = {"id": "ue_3_1041", "status": "PENDING"}
+
+INVOICE: Final[Example] = {
+    "id": "1f7b7c1e-4d3f-5a83-9d26-0f1c6f1f3a5d",
+    "serviceId": "svc_chat",
+    "paymentPlanId": "plan_pay_as_you_go",
+    "userId": "user_ada",
+    "subscriptionId": "sub_ada",
+    "status": "OPEN",
+    "source": "CLOSER",
+    "amount": "3.000000",
+    "currency": "USDC",
+    "periodStart": "2026-01-01T00:00:00.000Z",
+    "periodEnd": "2026-02-01T00:00:00.000Z",
+    "sequence": 0,
+    "dueAt": None,
+    "paidAt": None,
+    "createdAt": "2026-02-01T01:00:00.000Z",
+    "updatedAt": "2026-02-01T01:00:00.000Z",
+    "lines": [
+        {
+            "meter": "token_generated",
+            "quantity": "1500000.000000",
+            "unitPrice": "0.000002000000",
+            "amount": "3.000000",
+            "eventCount": 2,
+        }
+    ],
+}
+INVOICE_WITH_EVENTS: Final[Example] = {**INVOICE, "events": [USAGE_EVENT]}
+
+NEW_INVOICE: Final[Example] = {
+    "id": "inv_setup_ada",
+    "serviceId": "svc_chat",
+    "paymentPlanId": "plan_pay_as_you_go",
+    "userId": "user_ada",
+    "amount": "250",
+    "dueAt": "2026-02-15T00:00:00.000Z",
+}
+MANUAL_INVOICE: Final[Example] = {
+    **INVOICE_WITH_EVENTS,
+    **NEW_INVOICE,
+    "subscriptionId": None,
+    "status": "DRAFT",
+    "source": "MANUAL",
+    "amount": "250.000000",
+    "periodStart": None,
+    "periodEnd": None,
+    "sequence": None,
+    "lines": [],
+    "events": [],
+}

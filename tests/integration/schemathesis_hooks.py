@@ -1,0 +1,67 @@
+"""What schemathesis has to know beyond the document: which texts the formats stand for, what it must leave out, and
+which rules are about more than the shape of a request."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+
+from schemas.timestamps import milliseconds, timestamp_text
+
+# hypothesis wants both ends without a zone.
+_FIRST, _LAST = datetime(2000, 1, 1), datetime(2100, 12, 31)  # noqa: DTZ001
+_TIMES = st.datetimes(_FIRST, _LAST, timezones=st.just(UTC))
+
+schemathesis.openapi.format("date-time", _TIMES.map(lambda at: timestamp_text(milliseconds(at))))
+schemathesis.openapi.format("time-zone", st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]))
+
+LEFT_OUT = {
+    "cursor": "it is the nextCursor of an answer: no schema tells which texts are",
+    "Idempotency-Key": "it says that two requests are one: all but the first would be answered 422, and rightly",
+    "application/x-ndjson": "its lines have a schema, the text as a whole has none",
+}
+
+MEANING = {
+    *("subscription_mismatch", "invoice_mismatch", "occurred_at_in_future", "occurred_at_too_old"),
+    "invoice_paid_on_create",
+}
+"""Codes that are a 400 by the contract, of requests whose shape is right."""
+
+BELONGS_TO_ANOTHER_SERVICE = "paymentPlanId must be a plan of the service."
+
+
+@schemathesis.hook
+def before_load_schema(context: schemathesis.HookContext, raw_schema: dict[str, Any]) -> None:
+    for methods in raw_schema["paths"].values():
+        for operation in methods.values():
+            operation["parameters"] = [p for p in operation.get("parameters", ()) if _name(p) not in LEFT_OUT]
+            for media_type in LEFT_OUT.keys() & operation.get("requestBody", {}).get("content", {}).keys():
+                del operation["requestBody"]["content"][media_type]
+
+
+@schemathesis.check
+def what_the_schema_allows_is_accepted(
+    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
+) -> bool | None:
+    """positive_data_acceptance, which takes every 400 for a refusal of the shape."""
+    if response.status_code == 400:
+        error = response.json()
+        if error["code"] in MEANING or error["error"] == BELONGS_TO_ANOTHER_SERVICE:
+            return None
+    return positive_data_acceptance(ctx, response, case)
+
+
+@schemathesis.check
+def what_the_schema_forbids_is_refused(
+    ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
+) -> bool | None:
+    """negative_data_rejection, which does not know that a batch refuses each item by itself."""
+    if response.status_code == 207 and any(result["status"] == 400 for result in response.json()["results"]):
+        return None
+    return negative_data_rejection(ctx, response, case)
+
+
+def _name(parameter: dict[str, Any]) -> str:
+    return str(parameter.get("name") or parameter["$ref"].rpartition("/")[2])
