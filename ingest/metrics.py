@@ -17,6 +17,11 @@ EVENTS_IN_FLIGHT = Gauge(
     "tally_gateway_usage_events_in_flight",
     "Usage events that wait for Kafka's acknowledgement.",
 )
+LIMITED = Counter(
+    "tally_gateway_limited",
+    "Requests and connections that were refused because a limit was reached.",
+    ["limit"],
+)
 OUTBOX_BACKLOG = Gauge(
     "tally_catalog_outbox_backlog",
     "Catalog changes in Postgres that are not in the topic yet.",

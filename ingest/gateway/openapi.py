@@ -17,6 +17,15 @@ _COMPONENT: Final = "#/components/schemas/"
 _METHODS: Final = frozenset({"get", "post", "put", "patch", "delete"})
 _OPEN_TAG: Final = "operations"
 
+_IDEMPOTENCY_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "For 24 hours, the same request under the same key is answered as it was the first time"
+    " (`Idempotent-Replayed: true`), and not executed again.",
+    "schema": {"type": "string", "pattern": "^[!-~]([ -~]*[!-~])?$", "maxLength": 255},
+}
+
 
 class NewStatus(WireModel):
     """The status that a subscription is to have."""
@@ -76,6 +85,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     for path in document["paths"].values():
         for method in _METHODS & path.keys():
             _complete(path[method])
+        if "security" in (post := path.get("post", {})):
+            post["parameters"] = [*post.get("parameters", ()), _IDEMPOTENCY_KEY]
     return document
 
 
