@@ -21,6 +21,11 @@ VERDICTS_AWAITED = Gauge(
     "tally_gateway_verdicts_awaited",
     "Usage events whose callers wait for the verdict.",
 )
+LIMITED = Counter(
+    "tally_gateway_limited",
+    "Requests and connections that were refused because a limit was reached.",
+    ["limit"],
+)
 OUTBOX_BACKLOG = Gauge(
     "tally_catalog_outbox_backlog",
     "Catalog changes in Postgres that are not in the topic yet.",

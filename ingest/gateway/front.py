@@ -20,13 +20,14 @@ from ingest.gateway.rate_limits import RateLimits
 from ingest.gateway.usage import PATH, RequestHeaders, UsageEvents
 from ingest.keys import ApiKey
 from ingest.keys import Scope as KeyScope
-from ingest.metrics import REQUEST_SECONDS
+from ingest.metrics import LIMITED, REQUEST_SECONDS
 from schemas.rejection import Reason, Rejection
 
 Handler = Callable[[ApiKey, RequestHeaders, Any, str], Awaitable[Answer]]
 
 API: Final = "/api/"
 
+_RATE_LIMITED: Final = LIMITED.labels("requests_per_second")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
 
 
@@ -75,6 +76,7 @@ class Front:
         key = await self._keyring.holder(authorization)
         if isinstance(key, Rejection) or self._limits.allow(key, at):
             return key
+        _RATE_LIMITED.inc()
         return Rejection.of(Reason.RATE_LIMITED)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:

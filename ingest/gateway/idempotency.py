@@ -30,13 +30,11 @@ _KEY: Final = re.compile(rb"[ -~]{1,255}").fullmatch
 _REQUEST_ID: Final = b"x-request-id"
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 
-_MALFORMED: Final = Rejection.of_fields(
-    [
-        FieldError(
-            "Idempotency-Key", Reason.PARAMETER_INVALID, "must be one header of 1 to 255 printable ASCII characters"
-        )
-    ]
-)
+_UNAVAILABLE_ITEM: Final = b'{"status":503,'
+"""Within a string of the answer its quotes would be escaped."""
+
+_FORM: Final = "must be one header of 1 to 255 printable ASCII characters"
+_MALFORMED: Final = Rejection.of_fields([FieldError("Idempotency-Key", Reason.PARAMETER_INVALID, _FORM)])
 _AWAY: Final = Rejection(
     Reason.UNAVAILABLE, "Postgres does not answer, and nothing was done; send the same request again."
 )
@@ -89,7 +87,7 @@ class Idempotency:
         except Exception:  # which is answered by a 500; a request that is cancelled is taken over
             await self._settle(claim, None)
             raise
-        await self._settle(claim, None if _may_change(answer.status) else answer)
+        await self._settle(claim, None if _may_change(answer) else answer)
         return answer
 
     async def _settle(self, claim: Claim, answer: Recorded | None) -> None:
@@ -103,8 +101,10 @@ class Idempotency:
             logger.warning("the answer to the Idempotency-Key of a request is not kept: %s", error)
 
 
-def _may_change(status: int) -> bool:
-    return status in (Reason.UNAUTHORIZED.status, Reason.FORBIDDEN.status, Reason.RATE_LIMITED.status) or status >= 500
+def _may_change(answer: Recorded) -> bool:
+    """Whether another try may be answered otherwise: of a batch, also where that is so of one event."""
+    refused = answer.status in (Reason.UNAUTHORIZED.status, Reason.FORBIDDEN.status, Reason.RATE_LIMITED.status)
+    return refused or answer.status >= 500 or (answer.status == 207 and _UNAVAILABLE_ITEM in answer.body)
 
 
 def _length(scope: Scope) -> int:

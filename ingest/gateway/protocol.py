@@ -8,6 +8,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ingest.gateway.answer import refusal
+from ingest.metrics import LIMITED
 from schemas.rejection import Reason, Rejection
 
 HEADER_BYTES_MAX: Final = 64 * 1024
@@ -45,6 +46,7 @@ class GatewayProtocol(HttpToolsProtocol):
         if len(self.connections) > self.connections_max:
             self.connections.discard(self)
             self.is_refused = True
+            LIMITED.labels("connections").inc()
             self._answer(_TOO_MANY)
             transport.write_eof()
             self.headers_due = self.loop.call_later(_LINGER_SECONDS, transport.close)
@@ -112,6 +114,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _headers_late(self) -> None:
         """Close; who has begun a request is told why."""
+        LIMITED.labels("headers_seconds").inc()
         if self.is_in_headers and not self.transport.is_closing():
             message = f"The headers did not arrive whole within {self.headers_seconds:g} seconds."
             self._answer(Rejection(Reason.INVALID_BODY, message))

@@ -10,12 +10,15 @@ import asyncpg
 import httpx
 import pytest
 
+from deploy.local.ports import free_port
 from ingest.database import Database
 from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.keys import Scope
+from ingest.settings import GatewaySettings
 from tests.integration.catalog_world import PLAN, SERVICE, SUBSCRIPTION, set_up
 from tests.integration.running_gateway import RunningGateway, new_topics, running_gateway, until
 from tests.integration.test_gateway import event, logged
+from tests.integration.test_shutdown import start
 
 PARTITIONS = 4
 ANSWER_SECONDS = 1.0
@@ -198,6 +201,49 @@ async def test_request_that_died_with_its_gateway_is_taken_over_and_creates_noth
         assert (taken_over.status_code, taken_over.json(), is_replay(taken_over)) == (200, first.json(), False)
         assert is_replay(await post(gateway, path, body, path))
     assert await gateway.catalog() == catalog
+
+
+@asynccontextmanager
+async def gateway_process(settings: GatewaySettings) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """Another gateway of the same deployment, as a process, and its URL."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    process = await start(
+        "gateway",
+        TALLY_KAFKA=settings.kafka,
+        TALLY_TOPIC_PREFIX=settings.topic_prefix,
+        TALLY_DATABASE_URL=settings.database_url,
+        TALLY_HTTP_PORT=str(port),
+    )
+
+    async def is_ready() -> bool:
+        async with httpx.AsyncClient() as client:
+            try:
+                return (await client.get(f"{url}/health/ready")).status_code == 200
+            except httpx.TransportError:
+                return False
+
+    try:
+        await until(is_ready)
+        yield process, url
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_gateway_that_is_killed_leaves_the_request_to_another(gateway: RunningGateway) -> None:
+    headers = {"authorization": f"Bearer {gateway.key}", "idempotency-key": "k"}
+    async with gateway_process(gateway.settings) as (doomed, url), barrier(gateway), httpx.AsyncClient() as client:
+        posting = asyncio.create_task(client.post(f"{url}/api/v1/services", json=SERVICE, headers=headers))
+        await until(lambda: in_flight(gateway))
+        doomed.kill()
+        with pytest.raises(httpx.TransportError):
+            await posting
+    assert code(await post(gateway, "/services", SERVICE)) == (409, "idempotency_in_progress")
+    await execute(gateway, "UPDATE idempotent_requests SET claimed_at = claimed_at - interval '61 seconds'")
+    taken_over = await post(gateway, "/services", SERVICE)
+    assert (taken_over.status_code, is_replay(taken_over)) == (201, False)
+    assert is_replay(await post(gateway, "/services", SERVICE))
 
 
 async def test_answer_that_another_try_may_change_frees_the_key(gateway: RunningGateway) -> None:

@@ -64,3 +64,5 @@ async def test_request_too_many_is_a_429_whatever_it_asks_for() -> None:
     assert len(gateway.producer.published) == 1
     assert (await gateway.request("GET", "/health/live", authorization=limited)).status_code == 200
     assert (await gateway.post_event(event())).status_code == 202  # of another key
+    metrics = await gateway.request("GET", "/metrics", authorization=None)
+    assert 'tally_gateway_limited_total{limit="requests_per_second"}' in metrics.text
