@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import Field, TypeAdapter
 
 from schemas.catalog import WireModel
+from schemas.correction import NewVoid
 from schemas.invoice import InvoiceChange, NewInvoice
 from schemas.plan import NewPlan
 from schemas.service import NewService, ServiceChange
@@ -51,7 +52,7 @@ class Error(WireModel):
 
 _BODIES: Final = (
     *(UsageEvent, UsageEventBatch, NewService, ServiceChange, NewPlan, NewSubscription, SubscriptionChange, NewStatus),
-    *(NewInvoice, InvoiceChange, Error),
+    *(NewInvoice, InvoiceChange, NewVoid, Error),
 )
 
 
