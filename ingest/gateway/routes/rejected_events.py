@@ -31,7 +31,10 @@ router = APIRouter(tags=["rejected events"])
 PAGE_BYTES_MAX: Final = 4 * MIB
 """Of keys and values together. Anybody's record may have 1 MiB, and a page 100 of them."""
 
-_NO_EVENT: Final = "This record is no usage event and can't be sent again as one; void the event again instead."
+_NO_EVENT: Final = {
+    Topic.USAGE_CORRECTIONS: "This is a void that was refused, and no usage event; void the event again instead.",
+    Topic.USAGE_FORWARDED: "No worker forwarded this record, so it is no usage event; send the event to usage-events.",
+}
 
 
 class RejectedEventsAnswer(WireModel):
@@ -83,7 +86,7 @@ async def post_redrive(request: Request, key: UsageWriter, event_id: PathId, par
     """
     row = await _rejected(parts, key, event_id)
     if row["origin_topic"] != Topic.USAGE_EVENTS:
-        raise Refused(Rejection(Reason.EVENT_NOT_RECORDED, _NO_EVENT, "id"))
+        raise Refused(Rejection(Reason.EVENT_NOT_RECORDED, _NO_EVENT[row["origin_topic"]], "id"))
     event = parse_usage_event(row["value"])
     if isinstance(event, Rejection):
         raise Refused(event)
