@@ -65,8 +65,8 @@ async def test_the_state_of_a_period_is_shown_by_itself(world: World) -> None:
     appended_at = await world.append_total(january, PeriodState(END, closed=True, next_sequence=2).to_json())
     await world.run_projector()
     rows = await world.rows(
-        "SELECT subscription_id, extract(epoch FROM period_start) * 1000, extract(epoch FROM period_end) * 1000, closed,"
-        " next_sequence FROM billing_periods ORDER BY 1"
+        "SELECT subscription_id, extract(epoch FROM period_start) * 1000, extract(epoch FROM period_end) * 1000,"
+        " closed, next_sequence FROM billing_periods ORDER BY 1"
     )
     start = parse_timestamp(START)
     assert rows == [("sub_1", start, END, True, 2), ("sub_2", start, None, False, 0)]
