@@ -65,6 +65,14 @@ class UsageProducer:
         except BrokerAway as error:
             raise Unavailable(f"{error}.") from error
 
+    async def partitions(self) -> int:
+        """How many partitions `usage-events` has. Raises Unavailable where that was never known."""
+        try:
+            await self._open_lanes()
+        except (BrokerAway, OperatorError) as error:
+            raise Unavailable(f"{error}.") from error
+        return len(self._lanes)
+
     async def ping(self) -> None:
         """Return if a broker answers, else raise Unavailable."""
         try:

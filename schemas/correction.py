@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
+from schemas.catalog import WireModel
 from schemas.document import BODY_BYTES_MAX, parse_object, validate
 from schemas.rejection import Rejection
 from schemas.text import Text
@@ -15,6 +16,12 @@ from schemas.usage_event import place_of_id
 
 KEY_PARTS: Final = (2, 3)
 """A unique key is of subscription and event key; under the scopes PERIOD and EVENT there is a third."""
+
+
+class NewVoid(WireModel):
+    """The void of an event as a caller asks for it."""
+
+    reason: Text
 
 
 def _key(value: Any) -> Any:
@@ -36,6 +43,11 @@ class Void:
     id: Annotated[str, BeforeValidator(_id)]
     unique_key: Annotated[tuple[Text, ...], BeforeValidator(_key), Field(alias="uniqueKey")]
     reason: Text
+
+    @classmethod
+    def of_key(cls, event_id: str, unique_key: bytes, reason: str) -> "Void":
+        """The void of the event that took a unique key; the inverse of key_bytes()."""
+        return cls(event_id, tuple(json.loads(unique_key)), reason)
 
     @property
     def place(self) -> tuple[int, int]:

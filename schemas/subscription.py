@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from schemas.billing_period import UnknownTimeZone, time_zone
+from schemas.billing_period import BillingPeriod, UnknownTimeZone, time_zone
 from schemas.catalog import Transition, WireModel, dated, status_at
 from schemas.text import OptionalText, Text
 from schemas.timestamps import OptionalTimestamp, Timestamp, timestamp_text
@@ -118,6 +118,11 @@ class Subscription(NewSubscription):
         """When the subscription came to be, in ms: the time of its first publication."""
         first = self.transitions[0].at
         return self.created_at if first is None else first
+
+    def overlaps(self, period: BillingPeriod) -> bool:
+        """Whether a period overlaps the subscription's life, so that it is invoiced even without usage."""
+        ended_after_it_began = period.end is None or period.end > self.began_at
+        return ended_after_it_began and (self.ended_at is None or period.start < self.ended_at)
 
     @property
     def ended_at(self) -> int | None:

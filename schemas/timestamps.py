@@ -33,6 +33,11 @@ def aware_datetime(at_ms: int) -> datetime:
     return EPOCH + timedelta(milliseconds=at_ms)
 
 
+def optional_datetime(at_ms: int | None) -> datetime | None:
+    """As aware_datetime(), None for None."""
+    return None if at_ms is None else aware_datetime(at_ms)
+
+
 TIMESTAMP_MIN_MS: Final = milliseconds(datetime(2000, 1, 1, tzinfo=UTC))
 TIMESTAMP_MAX_MS: Final = milliseconds(datetime(2101, 1, 1, tzinfo=UTC)) - 1
 

@@ -1,8 +1,9 @@
-"""What is written in one transaction: rows by the topic that they come from, and how far the topics are read then."""
+"""What is written in one transaction: rows by the table that they are for, and how far the topics are read then."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
 import asyncpg
@@ -15,12 +16,22 @@ from schemas.topics import Topic
 Row = tuple[Any, ...]
 
 
+class Table(StrEnum):
+    """A table that is copied to."""
+
+    USAGE_TOTALS = "usage_totals"
+    BILLING_PERIODS = "billing_periods"
+    LEDGER = "ledger"
+    USAGE_EVENTS = "usage_events"
+    REJECTED_USAGE_EVENTS = "rejected_usage_events"
+
+
 @dataclass(slots=True)
 class Batch:
     """Rows, the offsets after the records that they come from, and how many of these could not be read."""
 
     after: Offsets = field(default_factory=dict)
-    rows: dict[Topic, list[Row]] = field(default_factory=dict)
+    rows: dict[Table, list[Row]] = field(default_factory=dict)
     unreadable: Counter[Topic] = field(default_factory=Counter)
 
 

@@ -13,7 +13,7 @@ from aiokafka import TopicPartition
 from prometheus_client import Counter, Gauge
 
 from aggregator.projector import metrics
-from aggregator.projector.batches import Batch, Row, Source
+from aggregator.projector.batches import Batch, Row, Source, Table
 from aggregator.settings import ProjectorSettings
 from aggregator.sql import queries
 from aggregator.stream.database import columns, connected, write_bisecting
@@ -30,21 +30,30 @@ ROLE: Final = "tally_projector"
 LOOK_EVERY_SECONDS: Final = 2.0
 """How often the lag is measured. With nothing to do, it also shows whether Kafka and Postgres are there at all."""
 
-Refused = Mapping[Topic, Sequence[tuple[Row, Exception]]]
+Refused = Mapping[Table, Sequence[tuple[Row, Exception]]]
 """Rows that Postgres refused, each with the reason."""
 
 OpenSource = Callable[[ProjectorSettings, Reader], AbstractAsyncContextManager[Source]]
 
 _QUERIES: Final = {
-    Topic.USAGE_TOTALS: "put_totals",
-    Topic.AGGREGATOR_POSITIONS: "put_ledgers",
-    Topic.ACCEPTED_USAGE: "put_usage_events",
-    Topic.REJECTED_USAGE: "put_rejected_events",
+    Table.USAGE_TOTALS: "put_totals",
+    Table.BILLING_PERIODS: "put_periods",
+    Table.LEDGER: "put_ledgers",
+    Table.USAGE_EVENTS: "put_usage_events",
+    Table.REJECTED_USAGE_EVENTS: "put_rejected_events",
 }
-_WRITTEN: Final[Mapping[Topic, Counter]] = {
-    Topic.USAGE_TOTALS: metrics.TOTALS,
-    Topic.ACCEPTED_USAGE: metrics.USAGE_EVENTS,
-    Topic.REJECTED_USAGE: metrics.REJECTED_EVENTS,
+_TOPICS: Final = {
+    Table.USAGE_TOTALS: Topic.USAGE_TOTALS,
+    Table.BILLING_PERIODS: Topic.USAGE_TOTALS,
+    Table.LEDGER: Topic.AGGREGATOR_POSITIONS,
+    Table.USAGE_EVENTS: Topic.ACCEPTED_USAGE,
+    Table.REJECTED_USAGE_EVENTS: Topic.REJECTED_USAGE,
+}
+_WRITTEN: Final[Mapping[Table, Counter]] = {
+    Table.USAGE_TOTALS: metrics.TOTALS,
+    Table.BILLING_PERIODS: metrics.TOTALS,
+    Table.USAGE_EVENTS: metrics.USAGE_EVENTS,
+    Table.REJECTED_USAGE_EVENTS: metrics.REJECTED_EVENTS,
 }
 
 _SQL = queries(__package__)
@@ -118,8 +127,8 @@ async def _write(connection: asyncpg.Connection, batch: Batch, offsets: Offsets)
     refused = {}
     async with connection.transaction():
         await advance_offsets(connection, CONSUMER, offsets, batch.after)
-        for topic, rows in batch.rows.items():
-            refused[topic] = await _put(connection, _QUERIES[topic], rows)
+        for table, rows in batch.rows.items():
+            refused[table] = await _put(connection, _QUERIES[table], rows)
     _report(batch, refused)
 
 
@@ -131,13 +140,13 @@ async def _put(connection: asyncpg.Connection, query: str, rows: Sequence[Row]) 
 
 
 def _report(batch: Batch, refused: Refused) -> None:
-    for topic, rows in batch.rows.items():
-        if topic in _WRITTEN:
-            _WRITTEN[topic].inc(len(rows) - len(refused[topic]))
+    for table, rows in batch.rows.items():
+        if table in _WRITTEN:
+            _WRITTEN[table].inc(len(rows) - len(refused[table]))
     for topic, count in batch.unreadable.items():
         metrics.SKIPPED.labels(topic, "unreadable").inc(count)
         log.error("%d records of %s can't be read and were not copied to Postgres.", count, topic)
-    for topic, some in refused.items():
+    for table, some in refused.items():
         for row, error in some:
-            metrics.SKIPPED.labels(topic, "refused").inc()
-            log.error("Postgres refused a row of %s, which was not copied: %s: %s", topic, error, _shown.repr(row))
+            metrics.SKIPPED.labels(_TOPICS[table], "refused").inc()
+            log.error("Postgres refused a row of %s, which was not copied: %s: %s", table, error, _shown.repr(row))

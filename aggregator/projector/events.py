@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from aggregator.projector.batches import Batch, Row, after, portions
+from aggregator.projector.batches import Batch, Row, Table, after, portions
 from aggregator.settings import ProjectorSettings
 from aggregator.stream.offsets import Offsets
 from aggregator.stream.reader import UNREADABLE, Reader, Records
@@ -69,7 +69,7 @@ class Events:
                         _add_rejected(rejected, record)
                 except UNREADABLE:
                     batch.unreadable[Topic.ACCEPTED_USAGE if is_accepted else Topic.REJECTED_USAGE] += 1
-        batch.rows = {Topic.ACCEPTED_USAGE: list(accepted.values()), Topic.REJECTED_USAGE: list(rejected.values())}
+        batch.rows = {Table.USAGE_EVENTS: list(accepted.values()), Table.REJECTED_USAGE_EVENTS: list(rejected.values())}
         return batch
 
 

@@ -9,6 +9,15 @@ SET period_end = excluded.period_end,
     event_count = excluded.event_count,
     updated_at = excluded.updated_at
 
+-- name: put_periods
+INSERT INTO billing_periods (subscription_id, period_start, period_end, closed, next_sequence, updated_at)
+SELECT * FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[], $4::boolean[], $5::int[], $6::timestamptz[])
+ON CONFLICT (subscription_id, period_start) DO UPDATE
+SET period_end = excluded.period_end,
+    closed = excluded.closed,
+    next_sequence = excluded.next_sequence,
+    updated_at = excluded.updated_at
+
 -- name: put_ledgers
 INSERT INTO ledger (partition, next_offset, received, accepted, duplicate, rejected, forwarded, updated_at)
 SELECT * FROM unnest(

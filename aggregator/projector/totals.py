@@ -16,7 +16,7 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from aggregator.projector import metrics
-from aggregator.projector.batches import Batch, Row, after
+from aggregator.projector.batches import Batch, Row, Table, after
 from aggregator.settings import ProjectorSettings
 from aggregator.sql import queries
 from aggregator.stream.ends import Ends, open_ends
@@ -24,9 +24,9 @@ from aggregator.stream.offsets import Offsets
 from aggregator.stream.reader import UNREADABLE, Reader, Records
 from schemas.decimals import decimal_text
 from schemas.position import Position
-from schemas.timestamps import aware_datetime, timestamp_of_own
+from schemas.timestamps import aware_datetime, optional_datetime, timestamp_of_own
 from schemas.topics import Topic
-from schemas.totals import PERIOD_METER, MeterTotal
+from schemas.totals import PERIOD_METER, MeterTotal, PeriodState
 
 TOPICS: Final = (Topic.USAGE_TOTALS, Topic.AGGREGATOR_POSITIONS)
 READ_TIMEOUT_MS: Final = 500
@@ -36,7 +36,7 @@ HELD_TIMEOUT_MS: Final = 20
 VERDICTS: Final = ("received", "accepted", "duplicate", "rejected", "forwarded")
 
 TotalKey = tuple[str, int, str]
-"""Subscription, start of the period in ms, meter."""
+"""Subscription, start of the period in ms, meter: of the period's own state ""."""
 
 _SQL = queries(__package__)
 
@@ -89,12 +89,13 @@ class Totals:
                 rows |= total_row(record.key or b"", record.value or b"", record.timestamp)
             except UNREADABLE:
                 batch.unreadable[Topic.USAGE_TOTALS] += 1
-        batch.rows[Topic.USAGE_TOTALS] = list(rows.values())
+        batch.rows[Table.USAGE_TOTALS] = [row for (*_, meter), row in rows.items() if meter != PERIOD_METER]
+        batch.rows[Table.BILLING_PERIODS] = [row for (*_, meter), row in rows.items() if meter == PERIOD_METER]
         await self._hold(records, batch)
-        batch.rows[Topic.AGGREGATOR_POSITIONS] = await self._release(batch)
+        batch.rows[Table.LEDGER] = await self._release(batch)
         if batch.after:
             yield batch  # and it is written when the next one is asked for
-        for partition, _, *counts, _ in batch.rows[Topic.AGGREGATOR_POSITIONS]:
+        for partition, _, *counts, _ in batch.rows[Table.LEDGER]:
             _show_ledger(partition, counts)
 
     async def _hold(self, records: Records, batch: Batch) -> None:
@@ -138,22 +139,20 @@ async def open_totals(settings: ProjectorSettings, reader: Reader) -> AsyncItera
 
 
 def total_row(key: bytes, value: bytes, appended_at: int) -> dict[TotalKey, Row]:
-    """The row of a record of `usage-totals` by its key; none where it is a period's own state. `appended_at` is its
-    append time in ms."""
+    """The row of a record of `usage-totals` by its key: of `billing_periods` where it is a period's own state.
+    `appended_at` is its append time in ms."""
     subscription_id, start_text, meter = json.loads(key)
-    if meter == PERIOD_METER:
-        return {}
     start = timestamp_of_own(start_text)
-    total = MeterTotal.of_json(value)
-    row = (
-        subscription_id,
-        aware_datetime(start),
-        None if total.period_end is None else aware_datetime(total.period_end),
-        meter,
-        decimal_text(total.quantity),
-        total.event_count,
-        aware_datetime(appended_at),
-    )
+    counted: MeterTotal | PeriodState
+    columns: Row
+    if meter == PERIOD_METER:
+        counted = PeriodState.of_json(value)
+        columns = (counted.closed, counted.next_sequence)
+    else:
+        counted = MeterTotal.of_json(value)
+        columns = (meter, decimal_text(counted.quantity), counted.event_count)
+    end = optional_datetime(counted.period_end)
+    row = (subscription_id, aware_datetime(start), end, *columns, aware_datetime(appended_at))
     return {(subscription_id, start, meter): row}
 
 

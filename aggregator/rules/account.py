@@ -59,9 +59,7 @@ class Account:
 
     def has_period(self, period: BillingPeriod) -> bool:
         """Whether a period overlaps the subscription's life, so that it is invoiced even without usage."""
-        ended_at = self.subscription.ended_at
-        ended_after_it_began = period.end is None or period.end > self.subscription.began_at
-        return ended_after_it_began and (ended_at is None or period.start < ended_at)
+        return self.subscription.overlaps(period)
 
 
 class Catalog(Protocol):

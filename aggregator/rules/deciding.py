@@ -8,7 +8,7 @@ values returns the same.
 from collections.abc import Sequence
 
 from aggregator.rules.account import Account, Catalog
-from aggregator.rules.uniqueness import Place, fingerprint, packed_place, unique_key
+from aggregator.rules.uniqueness import Place, fingerprint, packed_place
 from aggregator.rules.verdicts import Accepted, Decisions, Forwarded, Record, Rejected, Tables
 from schemas.billing_period import BillingPeriod
 from schemas.invoice import LINKABLE_STATUSES
@@ -17,6 +17,7 @@ from schemas.service import EventKeyScope
 from schemas.subscription import SubscriptionStatus
 from schemas.timestamps import SECOND_MS
 from schemas.topics import partition_of
+from schemas.unique_key import unique_key
 from schemas.usage_event import AcceptedUsageEvent, UsageEvent, meter_of, parse_usage_event
 
 FUTURE_MS_MAX = 5 * 60 * SECOND_MS

@@ -1,8 +1,7 @@
 """From the quantities of a closed period to an invoice (contract rules 6 and 7).
 
-This is the one place where a decimal is rounded: a line's amount, half-even, to 6 decimals. A line of a later sequence
-is the rounded price of all the meter has gathered, less what was charged before, so that the lines of all sequences
-add up to the rounded price of the total, however the usage was split among them.
+A line of a later sequence is the rounded price of all the meter has gathered, less what was charged before, so that the
+lines of all sequences add up to the rounded price of the total, however the usage was split among them.
 """
 
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from schemas.closed_period import Charge, ClosedLine, ClosedPart
 from schemas.decimals import PRICE_ONE, QUANTITY_ONE
 from schemas.plan import Invoicing, Plan, PricingType
+from schemas.pricing import line_amount
 
 
 @dataclass(slots=True, frozen=True)
@@ -30,14 +30,6 @@ class Bill:
 
     amount: int
     lines: tuple[InvoiceLine, ...]
-
-
-def line_amount(quantity: int, unit_price: int) -> int:
-    """The price in millionths of a quantity in millionths at a price in 10^-12: exact, then rounded half-even."""
-    amount, rest = divmod(quantity * unit_price, PRICE_ONE)
-    half = PRICE_ONE // 2
-    is_up = rest > half or (rest == half and amount % 2 == 1)
-    return amount + is_up  # divmod rounds down, below 0 as well
 
 
 def charge_after(line: ClosedLine, plan: Plan) -> Charge:

@@ -1,15 +1,13 @@
-"""Which events are the same: the key that may be used once, and the fingerprint by which a repeat is identical.
+"""Which events are the same: the place of the one that took a key, and the fingerprint by which a repeat is identical.
 
-Both are compared for ever, so neither may change: an event accepted years ago must still be recognised.
+A fingerprint is compared for ever, as a unique key is (schemas.unique_key), so it may not change: an event accepted
+years ago must still be recognised.
 """
 
 import hashlib
 import struct
-from json.encoder import encode_basestring
 from typing import NamedTuple
 
-from schemas.billing_period import BillingPeriod
-from schemas.service import EventKeyScope
 from schemas.usage_event import UsageEvent
 
 _PLACE = struct.Struct(">IQ16s")
@@ -40,17 +38,6 @@ class Place(NamedTuple):
 def packed_place(partition: int, offset: int, fingerprint: bytes) -> bytes:
     """A Place in 28 bytes, the same in RocksDB and in the changelog's header."""
     return _PLACE.pack(partition, offset, fingerprint)
-
-
-def unique_key(event: UsageEvent, scope: EventKeyScope, period: BillingPeriod) -> bytes:
-    """The key under which an event is unique (contract rule 4), as a JSON array."""
-    pair = f"[{encode_basestring(event.subscription_id)},{encode_basestring(event.event_key)}"
-    if scope is EventKeyScope.SUBSCRIPTION:
-        return f"{pair}]".encode()
-    if scope is EventKeyScope.PERIOD:
-        return f'{pair},"{period.start_text}"]'.encode()
-    assert event.event_id is not None, "the scope EVENT requires an eventId"
-    return f"{pair},{encode_basestring(event.event_id)}]".encode()
 
 
 def fingerprint(event: UsageEvent) -> bytes:

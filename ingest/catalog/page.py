@@ -1,4 +1,4 @@
-"""A page of a list, newest first, and the place after it where the next one begins."""
+"""A page of a list, in the order of a time and an id, and the place after it where the next one begins."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 class Place:
     """Where a page ended: the last row's time and id, which together are unique."""
 
-    created_at: datetime
+    at: datetime
     id: str
 
 
@@ -31,18 +31,20 @@ class PageRequest:
         """The first four arguments of each list's query; one row more than asked for tells if there is another."""
         return (
             None if self.services is None else list(self.services),
-            None if self.after is None else self.after.created_at,
+            None if self.after is None else self.after.at,
             None if self.after is None else self.after.id,
             self.limit + 1,
         )
 
-    def page(self, rows: "Sequence[asyncpg.Record]", item: "Callable[[asyncpg.Record], Item]") -> "Page[Item]":
-        """The page of the rows that the query gave."""
+    def page(
+        self, rows: "Sequence[asyncpg.Record]", item: "Callable[[asyncpg.Record], Item]", order: str = "created_at"
+    ) -> "Page[Item]":
+        """The page of the rows that the query gave; `order` is the column of the time that they are in the order of."""
         shown = rows[: self.limit]
         more = len(rows) > self.limit
         return Page(
             [item(row) for row in shown],
-            Place(shown[-1]["created_at"], shown[-1]["id"]) if more else None,
+            Place(shown[-1][order], shown[-1]["id"]) if more else None,
         )
 
 

@@ -18,7 +18,18 @@ from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
 from ingest.gateway.parts import Parts
 from ingest.gateway.rate_limits import RateLimits
-from ingest.gateway.routes import docs, invoices, operations, plans, services, subscriptions, usage_events
+from ingest.gateway.routes import (
+    docs,
+    invoices,
+    operations,
+    plans,
+    rejected_events,
+    services,
+    subscription_usage,
+    subscriptions,
+    usage_events,
+    usage_records,
+)
 from ingest.refused import Refused
 from schemas.errors import OperatorError
 from schemas.rejection import FieldError, Reason, Rejection
@@ -58,7 +69,11 @@ def cold_app(parts: Parts) -> FastAPI:
         },
     )
     app.state.parts = parts
-    for noun in (usage_events, services, plans, subscriptions, invoices):
+    nouns = (
+        *(usage_events, usage_records, rejected_events),
+        *(services, plans, subscriptions, subscription_usage, invoices),
+    )
+    for noun in nouns:
         app.include_router(noun.router, prefix="/api/v1")
     app.include_router(operations.router)
     app.include_router(docs.router)

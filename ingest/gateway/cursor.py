@@ -19,7 +19,7 @@ def cursor_of(place: Place | None) -> str | None:
     """The cursor that continues after a place."""
     if place is None:
         return None
-    inside = json.dumps([(place.created_at - EPOCH) // _MICROSECOND, place.id])
+    inside = json.dumps([(place.at - EPOCH) // _MICROSECOND, place.id])
     return base64.urlsafe_b64encode(inside.encode()).rstrip(b"=").decode("ascii")
 
 

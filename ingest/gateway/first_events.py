@@ -9,7 +9,7 @@ from ingest.gateway.usage_views import usage_event_view
 from ingest.queries import named_queries
 from schemas.rejection import Reason, Rejection
 
-_SQL: Final = named_queries("ingest.gateway", "usage_events.sql")
+_SQL: Final = named_queries("ingest.gateway", "usage_records.sql")
 _PROJECTED_SECONDS: Final = 1.0
 """How long a first event may take to reach Postgres. It was counted a moment ago at the latest."""
 _LOOK_EVERY_SECONDS: Final = 0.03

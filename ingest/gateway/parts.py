@@ -9,7 +9,9 @@ from ingest.catalog.change import Changes
 from ingest.catalog.outbox import Outbox
 from ingest.database import Database
 from ingest.gateway.usage import UsageEvents
+from ingest.gateway.usage_records import UsageRecords
 from ingest.gateway.verdicts import Verdicts
+from ingest.gateway.voiding import Voids
 from ingest.producer import UsageProducer
 
 
@@ -22,6 +24,8 @@ class Parts:
     changes: Changes
     producer: UsageProducer
     usage: UsageEvents
+    usage_records: UsageRecords
+    voids: Voids
     verdicts: Verdicts
     body_seconds: float
 

@@ -14,15 +14,19 @@ from ingest.catalog.change import Changes
 from ingest.catalog.log import CatalogLog
 from ingest.catalog.outbox import Outbox
 from ingest.catalog.topic import CatalogTopic
+from ingest.corrections import Corrections
 from ingest.database import Database, DatabaseAway, DatabaseRefuses
 from ingest.gateway.app import gateway_app
 from ingest.gateway.first_events import FirstEvents
 from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
+from ingest.gateway.log_reader import LogReader
 from ingest.gateway.parts import Parts
 from ingest.gateway.rate_limits import RateLimits
 from ingest.gateway.usage import UsageEvents
+from ingest.gateway.usage_records import UsageRecords
 from ingest.gateway.verdicts import Verdicts
+from ingest.gateway.voiding import Voids
 from ingest.metrics import EVENTS_IN_FLIGHT
 from ingest.outcome import Unavailable
 from ingest.producer import UsageProducer
@@ -56,18 +60,25 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         await database.open()
         producer = _producer(settings)
         broker = Broker(settings.kafka, settings.topic(Topic.CATALOG), settings.answer_seconds)
-        stack.push_async_callback(_close, database.close, producer.close, broker.close)
+        corrections = Broker(settings.kafka, settings.topic(Topic.USAGE_CORRECTIONS), settings.answer_seconds)
+        log_reader = LogReader(settings.kafka, settings.topic(Topic.USAGE_EVENTS), settings.answer_seconds)
+        stack.push_async_callback(
+            _close, database.close, producer.close, broker.close, corrections.close, log_reader.close
+        )
         keyring = Keyring(database, settings.keys_seconds)
         await _greet(producer, keyring)
         log = CatalogLog(settings.kafka, settings.topic(Topic.CATALOG), settings.answer_seconds)
         outbox = Outbox(database, CatalogTopic(broker), log)
         verdicts = Verdicts(database, settings.kafka, settings.topic(Topic.USAGE_REPLIES), settings.answer_seconds)
+        records = UsageRecords(database, producer, log_reader)
         parts = Parts(
             database=database,
             outbox=outbox,
             changes=Changes(database, outbox, settings.answer_seconds),
             producer=producer,
             usage=UsageEvents(producer, verdicts, FirstEvents(database), settings.body_seconds),
+            usage_records=records,
+            voids=Voids(database, records, Corrections(corrections, settings.answer_seconds), verdicts),
             verdicts=verdicts,
             body_seconds=settings.body_seconds,
         )

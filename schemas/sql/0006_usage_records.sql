@@ -28,8 +28,10 @@ CREATE INDEX usage_events_list ON usage_events (occurred_at, id);
 CREATE INDEX usage_events_by_subscription ON usage_events (subscription_id, occurred_at, id);
 CREATE INDEX usage_events_by_service ON usage_events (service_id, occurred_at, id);
 CREATE INDEX usage_events_by_user ON usage_events (user_id, occurred_at, id);
-CREATE INDEX usage_events_by_key ON usage_events (subscription_id, event_key);
+-- The keys of one meter stand together, so that this finds a meter too; and one key of a subscription.
+CREATE INDEX usage_events_by_key ON usage_events (event_key, subscription_id);
 CREATE INDEX usage_events_by_invoice ON usage_events (invoice_id, occurred_at, id) WHERE invoice_id IS NOT NULL;
+CREATE INDEX usage_events_voided ON usage_events (occurred_at, id) WHERE status = 'VOIDED';
 CREATE INDEX usage_events_billed ON usage_events (subscription_id, period_start, sequence, occurred_at, id);
 
 -- `id` names the origin: ue_<partition>_<offset> of `usage-events`, uc_... of `usage-corrections`, uf_... of
@@ -55,5 +57,16 @@ CREATE INDEX rejected_usage_events_by_subscription ON rejected_usage_events (sub
 CREATE INDEX rejected_usage_events_by_service ON rejected_usage_events (service_id, received_at, id);
 CREATE INDEX rejected_usage_events_by_code ON rejected_usage_events (code, received_at, id);
 
-GRANT SELECT, INSERT, UPDATE ON usage_events, rejected_usage_events TO tally_projector;
-GRANT SELECT ON usage_events, rejected_usage_events TO tally_gateway;
+-- Where each billing period stands: a copy of the workers' own state of it, also of a period without usage.
+CREATE TABLE billing_periods (
+    subscription_id text COLLATE "C" NOT NULL,
+    period_start timestamptz NOT NULL,
+    period_end timestamptz,
+    closed boolean NOT NULL,
+    next_sequence integer NOT NULL CHECK (next_sequence >= 0),
+    updated_at timestamptz NOT NULL,
+    PRIMARY KEY (subscription_id, period_start)
+);
+
+GRANT SELECT, INSERT, UPDATE ON usage_events, rejected_usage_events, billing_periods TO tally_projector;
+GRANT SELECT ON usage_events, rejected_usage_events, billing_periods TO tally_gateway;

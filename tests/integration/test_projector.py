@@ -58,6 +58,22 @@ async def test_the_state_of_a_period_is_no_total(world: World) -> None:
     assert await world.totals() == []
 
 
+async def test_the_state_of_a_period_is_shown_by_itself(world: World) -> None:
+    january, endless = total_key("sub_1", START, PERIOD_METER), total_key("sub_2", START, PERIOD_METER)
+    await world.append_total(january, PeriodState(END).to_json())
+    await world.append_total(endless, PeriodState(None, first_at=END, first_offset=7).to_json())
+    appended_at = await world.append_total(january, PeriodState(END, closed=True, next_sequence=2).to_json())
+    await world.run_projector()
+    rows = await world.rows(
+        "SELECT subscription_id, extract(epoch FROM period_start) * 1000, extract(epoch FROM period_end) * 1000,"
+        " closed, next_sequence FROM billing_periods ORDER BY 1"
+    )
+    start = parse_timestamp(START)
+    assert rows == [("sub_1", start, END, True, 2), ("sub_2", start, None, False, 0)]
+    dated = await world.rows("SELECT extract(epoch FROM updated_at) * 1000 FROM billing_periods WHERE closed")
+    assert dated == [(appended_at,)]
+
+
 async def test_the_ledger_of_each_partition_is_shown(world: World) -> None:
     await world.position(0, 7, Ledger(received=6, accepted=4, duplicate=1, rejected=1))
     await world.position(1, 3, Ledger(received=2, accepted=2))

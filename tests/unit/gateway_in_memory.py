@@ -12,15 +12,19 @@ from ingest.catalog.change import Changes
 from ingest.catalog.log import CatalogLog
 from ingest.catalog.outbox import Outbox
 from ingest.catalog.topic import CatalogTopic
+from ingest.corrections import Corrections
 from ingest.database import Database, DatabaseAway
 from ingest.gateway.app import gateway_app
 from ingest.gateway.first_events import FirstEvents
 from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
+from ingest.gateway.log_reader import LogReader
 from ingest.gateway.parts import Parts
 from ingest.gateway.rate_limits import RateLimits
 from ingest.gateway.usage import UsageEvents
+from ingest.gateway.usage_records import UsageRecords
 from ingest.gateway.verdicts import Verdicts
+from ingest.gateway.voiding import Voids
 from ingest.keys import Scope
 from ingest.outcome import Outcome, PublishError, Receipt, Unavailable
 from ingest.producer import UsageProducer
@@ -110,7 +114,18 @@ class GatewayInMemory:
         verdicts = Verdicts(database, "nowhere:1", "usage-replies", 0.2)  # it has no claim, so that all are receipts
         usage = UsageEvents(producer, verdicts, FirstEvents(database), BODY_SECONDS)
         changes = Changes(database, outbox, 0.2)
-        parts = Parts(database, outbox, changes, producer, usage, verdicts, BODY_SECONDS)
+        records = UsageRecords(database, producer, LogReader("nowhere:1", "usage-events", 0.2))
+        parts = Parts(
+            database=database,
+            outbox=outbox,
+            changes=changes,
+            producer=producer,
+            usage=usage,
+            usage_records=records,
+            voids=Voids(database, records, cast(Corrections, None), verdicts),
+            verdicts=verdicts,
+            body_seconds=BODY_SECONDS,
+        )
         self.keyring = Keyring(database, 5)
         self.app = gateway_app(parts, self.keyring, RateLimits(0), IdempotentRequests(database))
 

@@ -15,12 +15,12 @@ from aggregator.audit.events import Event, event_of
 from aggregator.audit.homes import home_of
 from aggregator.audit.periods import Calendar
 from aggregator.audit.times import own_time, time_of, time_text
-from aggregator.rules.pricing import line_amount
 from aggregator.rules.uniqueness import fingerprint
 from schemas import billing_period
 from schemas.canonical import canonical_json
 from schemas.canonical import digest as digest_of_engine
 from schemas.decimals import decimal_text
+from schemas.pricing import line_amount
 from schemas.rejection import Rejection
 from schemas.timestamps import timestamp_text
 from schemas.topics import partition_of

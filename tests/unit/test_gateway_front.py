@@ -154,8 +154,10 @@ async def test_unknown_path_is_not_found(path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("GET", "/api/v1/usage-events", "POST, OPTIONS"),
-        ("DELETE", "/api/v1/usage-events/batch", "POST, OPTIONS"),
+        ("PUT", "/api/v1/usage-events", "GET, HEAD, POST, OPTIONS"),
+        ("DELETE", "/api/v1/usage-events/batch", "GET, HEAD, POST, OPTIONS"),
+        ("DELETE", "/api/v1/usage-events/ue_0_0", "GET, HEAD, OPTIONS"),
+        ("GET", "/api/v1/usage-events/ue_0_0/void", "POST, OPTIONS"),
         ("PUT", "/api/v1/services", "GET, HEAD, POST, OPTIONS"),
         ("DELETE", "/api/v1/plans/p", "GET, HEAD, OPTIONS"),
         ("GET", "/api/v1/subscriptions/s/status", "POST, OPTIONS"),
@@ -247,6 +249,13 @@ async def test_openapi_documents_every_route() -> None:
     assert documented == {
         ("POST", "/api/v1/usage-events"),
         ("POST", "/api/v1/usage-events/batch"),
+        ("GET", "/api/v1/usage-events"),
+        ("GET", "/api/v1/usage-events/{id}"),
+        ("POST", "/api/v1/usage-events/{id}/void"),
+        ("GET", "/api/v1/rejected-events"),
+        ("GET", "/api/v1/rejected-events/{id}"),
+        ("POST", "/api/v1/rejected-events/{id}/redrive"),
+        ("GET", "/api/v1/subscriptions/{id}/usage"),
         ("POST", "/api/v1/services"),
         ("GET", "/api/v1/services"),
         ("GET", "/api/v1/services/{id}"),

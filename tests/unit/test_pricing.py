@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.rules.pricing import Bill, InvoiceLine, bill_of, charge_after, line_amount
+from aggregator.rules.pricing import Bill, InvoiceLine, bill_of, charge_after
 from schemas.billing_period import BillingInterval
 from schemas.closed_period import Charge, ClosedLine, ClosedPart, ClosedPeriod, parse_closed_part
 from schemas.plan import Invoicing, Plan, PricingType
+from schemas.pricing import line_amount
 from schemas.timestamps import parse_timestamp
 
 ONE = 1_000_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 from aiokafka import TopicPartition
 
-from aggregator.projector.batches import portions
+from aggregator.projector.batches import Table, portions
 from aggregator.projector.events import PORTION_BYTES_MAX, Events
 from aggregator.settings import ProjectorSettings
 from schemas.topics import MIB, Topic
@@ -65,6 +65,6 @@ async def test_no_batch_of_rejected_records_exhausts_the_memory_however_large_th
     ends, sizes = [], []
     async for batch in Events(ProjectorSettings()).batches({place: records}):
         ends.append(batch.after[place])
-        sizes.append(sum(len(row[-1]) for row in batch.rows[Topic.REJECTED_USAGE]))
+        sizes.append(sum(len(row[-1]) for row in batch.rows[Table.REJECTED_USAGE_EVENTS]))
     assert (sum(sizes), ends[-1], sorted(ends)) == (5_000 * MIB, 5_000, ends)
     assert max(sizes) <= PORTION_BYTES_MAX

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.rules.uniqueness import Place, fingerprint, packed_place, unique_key
+from aggregator.rules.uniqueness import Place, fingerprint, packed_place
 from schemas.billing_period import BillingPeriod
 from schemas.service import EventKeyScope
+from schemas.unique_key import unique_key
 from schemas.usage_event import UsageEvent, parse_usage_event
 from tests.unit.world import ms, usage
 

@@ -123,3 +123,34 @@ MANUAL_INVOICE: Final[Example] = {
     "lines": [],
     "events": [],
 }
+
+REJECTED_EVENT: Final[Example] = {
+    "id": "ue_3_1042",
+    "code": "subscription_not_active",
+    "error": "The subscription was not ACTIVE at the time of the request.",
+    "field": "subscriptionId",
+    "receivedAt": "2026-01-31T12:00:01.007Z",
+    "origin": {"topic": "usage-events", "partition": 3, "offset": 1042},
+    "keyBase64": "c3ViX2FkYQ==",
+    "valueBase64": "eyJzZXJ2aWNlSWQiOiAic3ZjX2NoYXQifQ==",
+}
+SUBSCRIPTION_USAGE: Final[Example] = {
+    "periods": [
+        {
+            "start": "2026-01-01T00:00:00.000Z",
+            "end": "2026-02-01T00:00:00.000Z",
+            "closed": False,
+            "amount": "3.000000",
+            "currency": "USDC",
+            "totals": [
+                {
+                    "meter": "token_generated",
+                    "quantity": "1500000.000000",
+                    "eventCount": 2,
+                    "amount": "3.000000",
+                }
+            ],
+        }
+    ],
+    "asOf": {"partition": 3, "offset": 1043, "time": "2026-01-31T12:00:02.400Z"},
+}

@@ -113,28 +113,28 @@ async def patch_invoice(
 
 @router.post("/invoices/{id:id}/open")
 @documented(shown(InvoiceAnswer, _moved("OPEN"), "It is OPEN."), reasons=_MOVING)
-async def post_open(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
+async def post_invoice_open(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
     """Open a DRAFT: its amount and period can't change any more."""
     return await _move(key, invoice_id, InvoiceStatus.OPEN, parts)
 
 
 @router.post("/invoices/{id:id}/pay")
 @documented(shown(InvoiceAnswer, _moved("PAID"), "It is PAID."), reasons=_MOVING)
-async def post_pay(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
+async def post_invoice_pay(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
     """Record that an OPEN invoice is paid; a credit can't be. No usage event can be linked to it any more."""
     return await _move(key, invoice_id, InvoiceStatus.PAID, parts)
 
 
 @router.post("/invoices/{id:id}/void")
 @documented(shown(InvoiceAnswer, _moved("VOID"), "It is VOID."), reasons=_MOVING)
-async def post_void(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
+async def post_invoice_void(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
     """Void an invoice that is a DRAFT or OPEN. What it billed is not billed again."""
     return await _move(key, invoice_id, InvoiceStatus.VOID, parts)
 
 
 @router.post("/invoices/{id:id}/expire")
 @documented(shown(InvoiceAnswer, _moved("EXPIRED"), "It is EXPIRED."), reasons=_MOVING)
-async def post_expire(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
+async def post_invoice_expire(key: BillingWriter, invoice_id: PathId, parts: PartsOf) -> Response:
     """Give up an OPEN invoice."""
     return await _move(key, invoice_id, InvoiceStatus.EXPIRED, parts)
 
