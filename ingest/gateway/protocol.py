@@ -32,10 +32,10 @@ class GatewayProtocol(HttpToolsProtocol):
     """uvicorn's protocol with bounds that it lacks: on headers, on the time they take, and on connections; and with our
     answer to malformed requests."""
 
+    # uvicorn makes the protocols, so what they are given stands in their class: see bounded_protocol.
     connections_max: int
     headers_seconds: float
 
-    # uvicorn makes a protocol of the configured class for each connection; see bounded_protocol.
     is_refused = False
     is_in_headers = False
     headers_due: asyncio.TimerHandle | None = None
