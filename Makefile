@@ -52,7 +52,7 @@ $(READY): requirements.lock pyproject.toml
 	    echo "Python's venv module is missing: install it (on Debian and Ubuntu the package python3-venv)." >&2; exit 1; }
 	@echo "Making the environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@echo "Installing $$(grep -c '==' requirements.lock) locked packages (about 430 MB on disk)"
+	@echo "Installing $$(grep -c '==' requirements.lock) locked packages (about 470 MB on disk)"
 	@[ -t 1 ] || quiet=--quiet; $(BIN)/python -m pip install $$quiet --disable-pip-version-check --no-input \
 	    --only-binary :all: --require-hashes -r requirements.lock || { \
 	    echo "The packages could not be installed: see pip's words above; without a network, point pip to a mirror." >&2; \
