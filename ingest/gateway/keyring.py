@@ -59,16 +59,18 @@ class Keyring:
         """Return once the ring holds every key that was made before this call; all callers share the same looks."""
         called = asyncio.get_running_loop().time()
         while self._looked_at < called:
-            if self._looking is None:
+            # A look that is over tells nothing of a key that is newer, and waiting for it would not wait at all.
+            if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look())
-                self._looking.add_done_callback(self._looked)
+                self._looking.add_done_callback(_each_caller_raises)
             await asyncio.shield(self._looking)
 
     async def _look(self) -> None:
         await asyncio.sleep(self._looked_at + _PAUSE_SECONDS - asyncio.get_running_loop().time())
         await self.load()
 
-    def _looked(self, task: asyncio.Task[None]) -> None:
-        self._looking = None
-        if not task.cancelled():
-            task.exception()  # which each caller raises
+
+def _each_caller_raises(task: asyncio.Task[None]) -> None:
+    """Its exception is seen, also where all who called it have gone."""
+    if not task.cancelled():
+        task.exception()
