@@ -5,13 +5,13 @@ history of its statuses stands in the newest row of its key in the outbox, where
 """
 
 import json
-import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ingest.catalog.change import Saved, saved, unchanged
 from ingest.catalog.comparing import SQL
+from ingest.catalog.ids import new_id
 from ingest.catalog.plans import check_plan, known_plan
 from ingest.catalog.subscriptions import lock_subscription
 from ingest.refused import Refused
@@ -66,7 +66,7 @@ async def create_invoice(
     check_plan(plan, new.service_id)
     if not is_owned:
         raise Refused(Rejection(Reason.SUBSCRIPTION_MISMATCH, _OTHER_SUBSCRIPTION, "subscriptionId"))
-    invoice_id, currency = new.id or f"inv_{secrets.token_hex(12)}", new.currency or plan.currency
+    invoice_id, currency = new.id or new_id("inv"), new.currency or plan.currency
     new = new.model_copy(update={"id": invoice_id, "currency": currency})
     entry = CatalogInvoice(
         id=invoice_id,

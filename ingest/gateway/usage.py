@@ -8,6 +8,7 @@ from ingest.gateway.answer import Answer, json_bytes, refusal
 from ingest.gateway.batch import parse_batch, parse_lines
 from ingest.gateway.body import JSON, NDJSON, Receive, media_type, read_body
 from ingest.gateway.first_events import FirstEvents, with_first_event
+from ingest.gateway.hidden import Hidden
 from ingest.gateway.prefer import Preference, preference
 from ingest.gateway.verdicts import Verdicts
 from ingest.keys import ApiKey
@@ -35,11 +36,17 @@ class UsageEvents:
     """Answers the two requests that record usage. A 201 or 202 means that the broker has the event."""
 
     def __init__(
-        self, producer: UsageProducer, verdicts: Verdicts, first_events: FirstEvents, body_seconds: float
+        self,
+        producer: UsageProducer,
+        verdicts: Verdicts,
+        first_events: FirstEvents,
+        hidden: Hidden,
+        body_seconds: float,
     ) -> None:
         self._producer = producer
         self._verdicts = verdicts
         self._first_events = first_events
+        self._hidden = hidden
         self._body_seconds = body_seconds
 
     async def post_one(self, key: ApiKey, headers: RequestHeaders, receive: Receive, request_id: str) -> Answer:
@@ -48,11 +55,11 @@ class UsageEvents:
         event = body if isinstance(body, Rejection) else _visible(parse_usage_event(body), key)
         if isinstance(event, Rejection):
             return _refused(event, request_id)
-        return await self.publish(event, preference(headers), request_id)
+        return await self.publish(event, key, preference(headers), request_id)
 
-    async def publish(self, event: UsageEvent, wish: Preference, request_id: str) -> Answer:
+    async def publish(self, event: UsageEvent, key: ApiKey, wish: Preference, request_id: str) -> Answer:
         """Publish an event and answer as POST /usage-events does."""
-        (judged,) = await self._judge([event], wish)
+        (judged,) = await self._judge([event], key, wish)
         if isinstance(judged, PublishError):
             return _refused(_rejection(judged), request_id)
         assert isinstance(judged, tuple), "it is well-formed"
@@ -76,7 +83,7 @@ class UsageEvents:
         if isinstance(items, Rejection):
             return _refused(items, request_id)
         wish = preference(headers)
-        judged = await self._judge([_visible(item, key) for item in items], wish)
+        judged = await self._judge([_visible(item, key) for item in items], key, wish)
         if (failure := _common_failure(judged)) is not None:
             return _refused(_rejection(failure), request_id)
         shown = await self._first_events.shown(
@@ -85,7 +92,7 @@ class UsageEvents:
         results = b",".join(_results(judged, shown, request_id))
         return Answer(207, b'{"results":[%b]}' % results, wish.headers())
 
-    async def _judge(self, items: Sequence[UsageEvent | Rejection], wish: Preference) -> list[Judged]:
+    async def _judge(self, items: Sequence[UsageEvent | Rejection], key: ApiKey, wish: Preference) -> list[Judged]:
         """Publish what is well-formed, and wait for the verdicts; what became of each item, in order."""
         events = [item for item in items if isinstance(item, UsageEvent)]
         expected = self._verdicts.expect(len(events)) if wish.seconds and events else None
@@ -104,6 +111,7 @@ class UsageEvents:
                     if isinstance(outcome, PublishError):
                         expected.forgo(number)
                 verdicts = await expected.wait(wish.seconds)
+        verdicts = await self._hidden.shown_to(key, events, verdicts)
         published = zip(outcomes, verdicts, strict=True)
         return [_judged(*next(published)) if isinstance(item, UsageEvent) else item for item in items]
 

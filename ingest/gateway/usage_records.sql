@@ -1,6 +1,12 @@
 -- name: usage_event
 SELECT * FROM usage_events WHERE id = $1;
 
+-- Whose these subscriptions and invoices are, each with the reason that names it.
+-- name: whose
+SELECT 'subscription_mismatch' AS reason, id, service_id FROM subscriptions WHERE id = ANY ($1)
+UNION ALL
+SELECT 'invoice_mismatch', id, service_id FROM invoices WHERE id = ANY ($2);
+
 -- name: usage_events_of_ids
 SELECT * FROM usage_events WHERE id = ANY ($1);
 

@@ -18,6 +18,7 @@ from ingest.corrections import Corrections
 from ingest.database import Database, DatabaseAway, DatabaseRefuses
 from ingest.gateway.app import gateway_app
 from ingest.gateway.first_events import FirstEvents
+from ingest.gateway.hidden import Hidden
 from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
 from ingest.gateway.log_reader import LogReader
@@ -76,7 +77,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             outbox=outbox,
             changes=Changes(database, outbox, settings.answer_seconds),
             producer=producer,
-            usage=UsageEvents(producer, verdicts, FirstEvents(database), settings.body_seconds),
+            usage=UsageEvents(producer, verdicts, FirstEvents(database), Hidden(database), settings.body_seconds),
             usage_records=records,
             voids=Voids(database, records, Corrections(corrections, settings.answer_seconds), verdicts),
             verdicts=verdicts,

@@ -69,7 +69,10 @@ async def _unwritten(stack: ChaosStack, log: Log) -> str:
     finally:
         await connection.close()
     written = {(row["consumer"], TopicPartition(row["topic"], row["partition"])): row["next_offset"] for row in rows}
-    read = {"closer": (Topic.CLOSED_PERIODS,), "projector": (Topic.USAGE_TOTALS, Topic.ACCEPTED_USAGE, Topic.REJECTED_USAGE)}
+    read = {
+        "closer": (Topic.CLOSED_PERIODS,),
+        "projector": (Topic.USAGE_TOTALS, Topic.ACCEPTED_USAGE, Topic.REJECTED_USAGE),
+    }
     for consumer, topics in read.items():
         for tp, next_offset in log.next_offsets.items():
             is_read = tp.topic.removeprefix(stack.settings.topic_prefix) in topics

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from schemas.topics import Topic
+from tests.integration.catalog_world import PLAN, SUBSCRIPTION
 from tests.integration.deciding_world import USAGE, DecidingWorld, deciding
 from tests.integration.running_gateway import serving, until
 
@@ -87,7 +88,40 @@ async def test_a_duplicate_is_answered_with_the_first_event(world: DecidingWorld
         assert [result["existing"] for result in batch.json()["results"]] == [first, first]
 
 
-SUBSCRIPTION = {"id": "sub", "serviceId": "svc", "paymentPlanId": "plan", "userId": "user"}
+async def test_a_key_bound_to_services_learns_of_no_id_of_another(world: DecidingWorld) -> None:
+    """An id of another service is as unknown as one that nobody has; one of another user is no secret."""
+    gateway = world.gateway
+    for service in ("svc", "svc_2"):
+        await gateway.post("/services", {"id": service, "name": "Service"})
+    await gateway.post("/plans", {**PLAN, "id": "plan_2", "serviceId": "svc_2"})
+    await gateway.post(
+        "/subscriptions", {**SUBSCRIPTION, "id": "sub_2", "serviceId": "svc_2", "paymentPlanId": "plan_2"}
+    )
+    for service, plan in (("svc", "plan"), ("svc_2", "plan_2")):
+        whose = {"serviceId": service, "paymentPlanId": plan, "userId": "eve", "amount": 1}
+        assert (await gateway.post("/invoices", {"id": f"inv_{service}", **whose})).status_code == 201
+    _, key = await gateway.new_key(services=["svc"])
+    events = [
+        {**USAGE, "subscriptionId": "sub_2"},
+        {**USAGE, "subscriptionId": "nobody"},
+        {**USAGE, "userId": "eve"},
+        {**USAGE, "invoiceId": "inv_svc_2"},
+        {**USAGE, "invoiceId": "inv_svc"},
+    ]
+    headers = {"authorization": f"Bearer {key}", "prefer": "wait=30"}
+    body = {"usageEvents": events}
+    batch = await gateway.client.post("/api/v1/usage-events/batch", json=body, headers=headers)
+    assert [(result["status"], result["code"]) for result in batch.json()["results"]] == [
+        (404, "subscription_not_found"),
+        (404, "subscription_not_found"),
+        (400, "subscription_mismatch"),
+        (404, "invoice_not_found"),
+        (400, "invoice_mismatch"),
+    ]
+    hidden, nobody, *_ = batch.json()["results"]
+    assert hidden == nobody
+    everything = await world.send(subscriptionId="sub_2")
+    assert everything.json()["code"] == "subscription_mismatch"
 
 
 async def test_each_event_of_a_batch_has_its_own_verdict_in_order(world: DecidingWorld) -> None:

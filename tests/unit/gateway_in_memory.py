@@ -16,6 +16,7 @@ from ingest.corrections import Corrections
 from ingest.database import Database, DatabaseAway
 from ingest.gateway.app import gateway_app
 from ingest.gateway.first_events import FirstEvents
+from ingest.gateway.hidden import Hidden
 from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
 from ingest.gateway.log_reader import LogReader
@@ -112,7 +113,7 @@ class GatewayInMemory:
         producer = cast(UsageProducer, self.producer)
         outbox = Outbox(database, cast(CatalogTopic, None), cast(CatalogLog, None))
         verdicts = Verdicts(database, "nowhere:1", "usage-replies", 0.2)  # it has no claim, so that all are receipts
-        usage = UsageEvents(producer, verdicts, FirstEvents(database), BODY_SECONDS)
+        usage = UsageEvents(producer, verdicts, FirstEvents(database), Hidden(database), BODY_SECONDS)
         changes = Changes(database, outbox, 0.2)
         records = UsageRecords(database, producer, LogReader("nowhere:1", "usage-events", 0.2))
         parts = Parts(

@@ -105,7 +105,7 @@ async def post_redrive(request: Request, key: UsageWriter, event_id: PathId, par
     if not key.sees(event.service_id):
         raise Refused.of(Reason.SERVICE_NOT_FOUND, "serviceId")
     wish = preference(request.scope["headers"])
-    answer = await parts.usage.publish(_dated(event, row), wish, request.state.request_id)
+    answer = await parts.usage.publish(_dated(event, row), key, wish, request.state.request_id)
     return answer.response()
 
 
