@@ -4,6 +4,7 @@ The endpoints are those of the OpenAPI document, so that none is forgotten: a ne
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
@@ -34,6 +35,7 @@ EXAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/usage-events/{id}"): ("/usage-events/ue_0_0", None),
     ("POST", "/usage-events/{id}/void"): ("/usage-events/ue_0_0/void", {"reason": "sent by mistake"}),
     ("GET", "/rejected-events"): ("/rejected-events?subscriptionId=sub", None),
+    ("GET", "/rejected-events/{id}"): ("/rejected-events/ue_0_1", None),
     ("POST", "/rejected-events/{id}/redrive"): ("/rejected-events/ue_0_1/redrive", {}),
     ("POST", "/services"): ("/services", SERVICE),
     ("GET", "/services"): ("/services", None),
@@ -65,7 +67,7 @@ OWNED = (
     "INSERT INTO usage_events VALUES ('ue_0_0', 'svc', 'sub', 'user', 'tokens#1', NULL, 'tokens', 5.25, now(), NULL,"
     " NULL, '2026-01-01', '2026-02-01', 'RECORDED', 0, now(), now())",
     "INSERT INTO rejected_usage_events VALUES ('ue_0_1', 'invoice_closed', 'The invoice was closed.', 'invoiceId',"
-    " 'svc', 'sub', now(), 'usage-events', 0, 1, 'sub', '{}')",
+    " 'svc', 'sub', now(), 'usage-events', 0, 1, 'sub', '" + json.dumps(EVENT) + "')",
 )
 
 

@@ -1,5 +1,6 @@
 """The usage of a subscription over HTTP: which periods are shown, what they come to, and how far that was counted."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -116,6 +117,20 @@ async def test_a_flat_plan_comes_to_its_amount_and_prices_no_meter(metering: Met
         "currency": "USDC",
         "totals": [],
     }
+
+
+async def test_each_period_costs_what_the_plan_in_force_says(metering: Metering) -> None:
+    await metering.subscribe("changed", amount="2")
+    await metering.gateway.post("/plans", {**PLAN, "id": "dearer", "unitPrices": None, "amount": "3"})
+    change = [{"paymentPlanId": "dearer", "from": "2025-02-01T00:00:00.000Z"}]
+    await metering.database.execute(
+        "UPDATE subscriptions SET document = jsonb_set(document, '{planChanges}', $1::jsonb) WHERE id = 'changed'",
+        json.dumps(change),
+    )
+    for month in (1, 2, 3):
+        await metering.total(month, "call", "10", 1, "changed")
+    amounts = [one["amount"] for one in (await metering.usage("changed"))["periods"]]
+    assert amounts == ["20.000000", "30.000000", "30.000000", "0.000000"]
 
 
 async def test_only_periods_that_overlap_what_is_asked_for_are_shown(metering: Metering) -> None:
