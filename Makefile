@@ -16,8 +16,9 @@ setup: $(READY) ## make the environment in .venv, with the command .venv/bin/tal
 demo: $(READY) ## start everything on this machine, load a month of usage, show the invoices
 	@$(BIN)/tally demo
 
-test: $(READY) ## run all tests
-	$(BIN)/pytest tests
+test: $(READY) ## run all tests, those that measure how fast something recovers by themselves
+	$(BIN)/pytest tests/acceptance tests/chaos
+	$(BIN)/pytest tests/unit tests/integration tests/test_tidy.py --numprocesses 2 --dist loadgroup
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check .

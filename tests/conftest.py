@@ -18,6 +18,15 @@ KAFKA_IMAGE = "apache/kafka:4.1.1"
 POSTGRES_IMAGE = "postgres:18"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of two processes that share the tests (pytest-xdist), one runs a file of integration tests whole, and all that
+    look at the world of the audit, which takes long to make."""
+    for item in items:
+        if "integration" in item.path.parts:
+            name = item.path.stem
+            item.add_marker(pytest.mark.xdist_group("audit" if name.startswith("test_audit") else name))
+
+
 @pytest.fixture(scope="session")
 def has_docker() -> bool:
     """Whether an engine answers here. Asked for by a process: docker's client leaves its socket open when none does."""
