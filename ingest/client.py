@@ -45,15 +45,24 @@ Outcome = Recorded | UsageEventRefused
 
 
 class TallyClient:
-    """Records usage events, each call within `seconds`, however often it has to ask again.
+    """Records usage events, each call within `seconds`, however often it has to ask again; `wait_seconds` (0 to 30, else
+    Tally's own 5) is how long Tally may take for the verdict before it gives a receipt.
 
     Fields are JSON; what is neither is sent as its text, so a Decimal stays exact.
     """
 
     def __init__(
-        self, url: str, key: str, *, seconds: float = 60, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        url: str,
+        key: str,
+        *,
+        seconds: float = 60,
+        wait_seconds: int | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        if wait_seconds is not None:
+            headers["prefer"] = f"wait={wait_seconds}"
         self._client = httpx.AsyncClient(base_url=f"{url}/api/v1/", headers=headers, transport=transport)
         self._seconds = seconds
 

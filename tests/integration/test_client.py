@@ -32,7 +32,7 @@ async def logged(gateway: RunningGateway) -> dict[str, bytes]:
 
 
 async def test_events_are_in_the_log_under_the_ids_that_the_client_gives(gateway: RunningGateway) -> None:
-    async with TallyClient(gateway.url, gateway.key) as tally:
+    async with TallyClient(gateway.url, gateway.key, wait_seconds=0) as tally:
         one = await tally.record(event(0))
         many = await tally.record_many([event(1), {**event(2), "quantity": -1}, event(3)])
     stored = await logged(gateway)
@@ -55,7 +55,7 @@ async def test_every_event_is_recorded_while_the_gateway_restarts(gateway: Runni
     recorded: list[str] = []
 
     async def record_all() -> None:
-        async with TallyClient(url, gateway.key) as tally:
+        async with TallyClient(url, gateway.key, wait_seconds=0) as tally:
             for number in range(300):
                 recorded.append(str((await tally.record(event(number)))["id"]))
 
