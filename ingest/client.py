@@ -45,8 +45,9 @@ Outcome = Recorded | UsageEventRefused
 
 
 class TallyClient:
-    """Records usage events, each call within `seconds`, however often it has to ask again; `wait_seconds` (0 to 30, else
-    Tally's own 5) is how long Tally may take for the verdict before it gives a receipt.
+    """Records usage events, each call within `seconds`, however often it has to ask again.
+
+    `wait_seconds` (0 to 30, else Tally's own 5) is how long Tally may take for the verdict before it gives a receipt.
 
     Fields are JSON; what is neither is sent as its text, so a Decimal stays exact.
     """
