@@ -18,7 +18,7 @@ demo: $(READY) ## start everything on this machine, load a month of usage, show 
 
 test: $(READY) ## run all tests, those that measure how fast something recovers by themselves
 	$(BIN)/pytest tests/acceptance tests/chaos
-	$(BIN)/pytest tests/unit tests/integration tests/test_tidy.py --numprocesses 2 --dist loadgroup
+	$(BIN)/pytest tests/unit tests/integration tests/test_tidy.py --numprocesses 4 --dist loadgroup
 
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check .

@@ -39,7 +39,14 @@ class _Id(Convertor[str]):
         raise NotImplementedError("no URL is made of a route's name")
 
 
+class _EventId(_Id):
+    """As _Id, where a route of another meaning stands beside it: POST /usage-events/batch."""
+
+    regex = "(?!batch$)[^/]+"
+
+
 register_url_convertor("id", _Id())  # in a route: {name:id}
+register_url_convertor("event_id", _EventId())
 
 
 @dataclass(slots=True, frozen=True)

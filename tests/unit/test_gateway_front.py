@@ -123,7 +123,7 @@ async def test_unknown_path_is_not_found(path: str) -> None:
     ("method", "path", "allow"),
     [
         ("PUT", "/api/v1/usage-events", "GET, HEAD, POST, OPTIONS"),
-        ("DELETE", "/api/v1/usage-events/batch", "GET, HEAD, POST, OPTIONS"),
+        ("DELETE", "/api/v1/usage-events/batch", "POST, OPTIONS"),
         ("DELETE", "/api/v1/usage-events/ue_0_0", "GET, HEAD, OPTIONS"),
         ("GET", "/api/v1/usage-events/ue_0_0/void", "POST, OPTIONS"),
         ("PUT", "/api/v1/services", "GET, HEAD, POST, OPTIONS"),

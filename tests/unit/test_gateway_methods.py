@@ -31,7 +31,7 @@ async def test_head_answers_as_get_without_the_body(path: str, status: int) -> N
         ("/api/v1/services", "GET, HEAD, POST, OPTIONS"),
         ("/api/v1/services/s", "GET, HEAD, PATCH, OPTIONS"),
         ("/api/v1/subscriptions/s%2Ft/status", "POST, OPTIONS"),
-        ("/api/v1/usage-events/batch", "GET, HEAD, POST, OPTIONS"),
+        ("/api/v1/usage-events/batch", "POST, OPTIONS"),
         ("/health/live", "GET, HEAD, OPTIONS"),
         ("/docs", "GET, HEAD, OPTIONS"),
     ],

@@ -41,6 +41,12 @@ class ErrorDetail(WireModel):
     message: str
 
 
+class UsageEventName(WireModel):
+    """The id of a usage event that can't be shown yet."""
+
+    id: str
+
+
 class Error(WireModel):
     """Every error: a sentence for people, a code for programs."""
 
@@ -50,7 +56,9 @@ class Error(WireModel):
     request_id: str | None = Field(description="The X-Request-Id of the answer.")
     details: list[ErrorDetail] = Field(description="All errors of shape; the first is at the top, too.")
     current_status: str = Field("", description="Of what is in a status that does not allow this.")
-    existing: UsageEventView | None = Field(None, description="Of a duplicate: the event that was counted.")
+    existing: UsageEventView | UsageEventName | None = Field(
+        None, description="Of a duplicate: the event that was counted; its id alone where that was only a moment ago."
+    )
     identical: bool = Field(False, description="Of a duplicate: whether it says the same as the one that was counted.")
 
 

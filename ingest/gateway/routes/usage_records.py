@@ -54,7 +54,7 @@ class UsageEventsAnswer(WireModel):
     next_cursor: str | None
 
 
-@router.get("/usage-events/{id:id}")
+@router.get("/usage-events/{id:event_id}")
 @documented(
     shown(UsageEventAnswer | RejectedEventAnswer | ReceiptAnswer, {"usageEvent": examples.USAGE_EVENT}),
     reasons=(Reason.USAGE_EVENT_NOT_FOUND,),
