@@ -1,4 +1,4 @@
-"""`tally bench gateway`: durable answers per second of one gateway process, on a real broker.
+"""`tally bench gateway`: durable answers (202) per second of one gateway process, on a real broker.
 
 The load comes from this process over keep-alive connections, so on two cores the gateway has one, and the broker
 takes its share of both. Every acknowledged event is looked for in the topic afterwards.
@@ -130,7 +130,7 @@ class _Run:
     def _request(self, path: str, body: bytes) -> bytes:
         return (
             f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: Bearer {self._api_key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Content-Type: application/json\r\nPrefer: respond-async\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
 
 
