@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from deploy.eventloop import new_event_loop
 from deploy.flags import add_flags, settings_of
+from deploy.metrics import introduce
 from deploy.watchdog import watched
 from schemas.errors import OperatorError
 
@@ -133,6 +134,7 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
 def _runner(part: Part, kind: Any) -> Callable[[argparse.Namespace], Awaitable[None]]:
     async def run(arguments: argparse.Namespace) -> None:
         settings = settings_of(arguments, kind)
+        introduce(part.name)
         with watched(settings.watchdog_seconds):
             await _named(part.run)(settings)
 

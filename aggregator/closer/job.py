@@ -13,9 +13,9 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from aggregator.closer import metrics
-from aggregator.closer.assembly import Assembly, Invoice
+from aggregator.closer.assembly import Assembly, HoldReason, Invoice
 from aggregator.closer.lease import Lease, LeaseLost, take_lease
-from aggregator.closer.writing import CONSUMER, Batch, Written, write_batch
+from aggregator.closer.writing import CONSUMER, Batch, Written, held_now, write_batch
 from aggregator.health import serve
 from aggregator.settings import CloserSettings
 from aggregator.stream.database import connected
@@ -69,6 +69,8 @@ class Closer:
                 log.warning("Another closer has taken over from epoch %d; this one waits.", lease.epoch)
             finally:
                 metrics.EPOCH.set(0)
+                metrics.HELD_NOW.clear()  # whoever writes next shows them
+                metrics.LAG.clear()
                 self.availability.reading({})
                 with contextlib.suppress(*AWAY):  # then it expires by itself
                     async with asyncio.timeout(RELEASE_SECONDS):
@@ -112,12 +114,14 @@ class Closer:
                 await lease.renew(connection)
                 renewed_at = now
             if now - looked_at > LOOK_EVERY_SECONDS:
-                self._show(await reader.progress())
+                self._show(await reader.progress(), await held_now(connection))
                 looked_at = now
             self.availability.answering()
 
-    def _show(self, partitions: dict[TopicPartition, Progress]) -> None:
+    def _show(self, partitions: dict[TopicPartition, Progress], held: dict[HoldReason, int]) -> None:
         self.availability.reading(partitions)
+        for reason, periods in held.items():
+            metrics.HELD_NOW.labels(reason.value).set(periods)
         for partition, progress in partitions.items():
             metrics.LAG.labels(partition.partition).set(progress.lag)
 
