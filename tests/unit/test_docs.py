@@ -55,8 +55,12 @@ def test_every_halt_has_its_way_out_on_the_page(reason: HaltReason) -> None:
     assert f"| {reason.code} | `{reason.name}` | " in OPERATIONS
 
 
+def _metrics(page: Path) -> list[str]:
+    return re.findall(r"`(tally_[a-z_]+)[`{]", page.read_text())
+
+
 def test_the_pages_name_no_metric_that_is_gone() -> None:
-    named = {name for page in PAGES for name in re.findall(r"`(tally_[a-z_]+)[`{]", page.read_text())}
+    named = {name for page in PAGES if page.name != "CHANGELOG.md" for name in _metrics(page)}
     listed = set(re.findall(r"^\| `(tally_[a-z_]+)` \|", METRICS, re.MULTILINE))
     assert named - ROLES <= listed
 
