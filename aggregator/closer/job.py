@@ -61,12 +61,14 @@ class Closer:
             lease = await self._wait_for_lease(connection, stop)
             if lease is None:
                 return
-            log.info("This closer (%s) writes invoices now, under epoch %d.", self._holder, lease.epoch)
+            what = "This closer (%s) writes invoices now, under epoch %d."
+            log.info(what, self._holder, lease.epoch, extra={"epoch": lease.epoch})
             metrics.EPOCH.set(lease.epoch)
             try:
                 await self._work(connection, lease, stop)
             except LeaseLost:
-                log.warning("Another closer has taken over from epoch %d; this one waits.", lease.epoch)
+                what = "Another closer has taken over from epoch %d; this one waits."
+                log.warning(what, lease.epoch, extra={"epoch": lease.epoch})
             finally:
                 metrics.EPOCH.set(0)
                 metrics.HELD_NOW.clear()  # whoever writes next shows them
@@ -153,4 +155,10 @@ def _report(written: Written) -> None:
             hold.partition,
             hold.offset,
             hold.detail,
+            extra={
+                "topic": Topic.CLOSED_PERIODS.value,
+                "partition": hold.partition,
+                "offset": hold.offset,
+                "reason": hold.reason.value,
+            },
         )

@@ -149,12 +149,11 @@ class Partition:
             settings.transaction_timeout_seconds,
         )
         metrics.opened(self.number, position.ledger.wire())
+        offset, seconds = position.positions[Topic.USAGE_EVENTS], time.monotonic() - begun
         log.info(
             "partition %d opened at offset %d in %.2f s, %d changelog records restored",
-            self.number,
-            position.positions[Topic.USAGE_EVENTS],
-            time.monotonic() - begun,
-            restored,
+            *(self.number, offset, seconds, restored),
+            extra={"partition": self.number, "offset": offset, "seconds": seconds, "restored_records": restored},
         )
         return tables, agenda, commits
 
@@ -225,7 +224,8 @@ class Partition:
             last: Any = part.records[-1]
             if part.failure is not None:
                 what = "partition %d offset %d of %s was refused"
-                log.error(what, self.number, last.offset, topic, exc_info=part.failure)
+                fields = {"topic": topic.value, "partition": self.number, "offset": last.offset}
+                log.error(what, self.number, last.offset, topic, exc_info=part.failure, extra=fields)
             part_end = next_offset if last is records[-1] else last.offset + 1
             batch = Batch(topic, part_end, last_record(last), part.decisions)
             await commits.batch(self._position(tables), batch)

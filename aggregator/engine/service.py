@@ -185,6 +185,6 @@ def _exit_if_failed(task: asyncio.Task[None]) -> None:
 
 
 def _exit(halt: Halt) -> NoReturn:
-    log.critical("%s", halt)
+    log.critical("%s", halt, extra={"reason": halt.reason.name, "exit_code": halt.exit_code})
     logging.shutdown()
     os._exit(halt.exit_code)

@@ -138,8 +138,11 @@ def _report(batch: Batch, refused: Refused) -> None:
         metrics.ROWS.labels(table.value).inc(len(rows) - len(refused[table]))
     for topic, count in batch.unreadable.items():
         metrics.SKIPPED.labels(topic, "unreadable").inc(count)
-        log.error("%d records of %s can't be read and were not copied to Postgres.", count, topic)
+        what = "%d records of %s can't be read and were not copied to Postgres."
+        log.error(what, count, topic, extra={"topic": topic, "records": count})
     for table, some in refused.items():
         for row, error in some:
             metrics.SKIPPED.labels(_TOPICS[table], "refused").inc()
-            log.error("Postgres refused a row of %s, which was not copied: %s: %s", table, error, _shown.repr(row))
+            what = "Postgres refused a row of %s, which was not copied: %s: %s"
+            fields = {"topic": _TOPICS[table].value, "table": table.value}
+            log.error(what, table, error, _shown.repr(row), extra=fields)

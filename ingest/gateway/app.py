@@ -31,6 +31,7 @@ from ingest.gateway.routes import (
     usage_events,
     usage_records,
 )
+from ingest.gateway.tracing import log_fields
 from ingest.refused import Refused
 from schemas.errors import OperatorError
 from schemas.rejection import FieldError, Reason, Rejection
@@ -81,8 +82,8 @@ def _answer(request: Request, rejection: Rejection) -> Answer:
     return refusal(rejection, request.scope["state"].get("request_id"))
 
 
-def _fields(request: Request) -> dict[str, str]:
-    return {"request_id": request.scope["state"]["request_id"]}
+def _fields(request: Request) -> dict[str, str | None]:
+    return log_fields(request.scope["headers"], request.scope["state"].get("request_id"))
 
 
 async def _answer_refused(request: Request, error: Exception) -> Response:

@@ -6,6 +6,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingest.gateway.answer import refusal
+from ingest.gateway.tracing import log_fields
 from schemas.rejection import Reason, Rejection
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Failures:
             await self._app(scope, receive, send_noted)
         except Exception:
             request_id = scope["state"].get("request_id", "")
-            logger.exception("a request failed, which is a defect of Tally", extra={"request_id": request_id})
+            fields = log_fields(scope["headers"], request_id)
+            logger.exception("a request failed, which is a defect of Tally", extra=fields)
             if not is_answering:  # else the server closes the connection, and nobody takes it for a whole answer
                 await refusal(FAILED, request_id).send(request_id, send)

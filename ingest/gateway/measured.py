@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ingest.gateway.tracing import log_fields
 from ingest.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT
 
 logger = logging.getLogger(__name__)
@@ -48,4 +49,4 @@ class Measured:
             REQUEST_SECONDS.labels(route).observe(seconds)
             if logger.isEnabledFor(logging.DEBUG):
                 fields = {"method": method, "route": route, "status": status, "seconds": round(seconds, 6)}
-                logger.debug("answered a request", extra=fields | {"request_id": state.get("request_id")})
+                logger.debug("answered a request", extra=log_fields(scope["headers"], state.get("request_id")) | fields)

@@ -213,4 +213,5 @@ class Verdicts:
         try:
             expected.settle(int.from_bytes(key[_REQUEST_BYTES:], "big"), verdict_of(record.value))
         except (ValueError, LookupError, TypeError):
-            logger.warning("the record at offset %d of %s is no verdict", record.offset, self._topic)
+            fields = {"topic": self._topic, "partition": record.partition, "offset": record.offset}
+            logger.warning("the record at offset %d of %s is no verdict", record.offset, self._topic, extra=fields)
