@@ -13,7 +13,7 @@ from ingest.database import DatabaseAway
 from ingest.gateway.answer import Answer, refusal
 from ingest.gateway.documentation.document import document_api
 from ingest.gateway.failures import FAILED, Failures
-from ingest.gateway.front import Front
+from ingest.gateway.front import PREFIX, Front
 from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
 from ingest.gateway.measured import Measured
@@ -71,7 +71,7 @@ def cold_app(parts: Parts) -> FastAPI:
         *(services, plans, subscriptions, subscription_usage, invoices),
     )
     for noun in nouns:
-        app.include_router(noun.router, prefix="/api/v1")
+        app.include_router(noun.router, prefix=PREFIX)
     app.include_router(operations.router)
     app.include_router(docs.router)
     document_api(app)

@@ -26,6 +26,8 @@ from schemas.rejection import Reason, Rejection
 Handler = Callable[[ApiKey, RequestHeaders, Any, str], Awaitable[Answer]]
 
 API: Final = "/api/"
+PREFIX: Final = "/api/v1"
+"""Of all nouns' routes, which know themselves only by what follows."""
 
 _RATE_LIMITED: Final = LIMITED.labels("requests_per_second")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
@@ -103,7 +105,7 @@ class Front:
             await self._cold(routed, receive, send_with_id)
         finally:
             if (route := routed.get("route")) is not None:
-                scope["state"]["route"] = route.path
+                scope["state"]["route"] = (PREFIX if path.startswith(PREFIX) else "") + route.path_format
 
 
 def _caller(headers: list[tuple[bytes, bytes]]) -> tuple[bytes, str]:

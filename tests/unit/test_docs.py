@@ -11,6 +11,7 @@ import pytest
 from aggregator.engine.halt import HaltReason
 from aggregator.settings import AggregatorSettings, CloserSettings, ProjectorSettings
 from deploy.cli import COMMANDS, PARTS
+from deploy.log_lines import LogSettings
 from ingest.settings import GatewaySettings
 from schemas.rejection import Reason
 from schemas.settings import Settings
@@ -29,7 +30,7 @@ ROLES = {"tally_closer", "tally_projector", "tally_gateway"}
 
 def settings() -> Iterator[tuple[str, Any]]:
     """Each variable with its default."""
-    for kind in (Settings, GatewaySettings, AggregatorSettings, CloserSettings, ProjectorSettings):
+    for kind in (LogSettings, Settings, GatewaySettings, AggregatorSettings, CloserSettings, ProjectorSettings):
         yield from ((f"TALLY_{name.upper()}", field.default) for name, field in kind.model_fields.items())
 
 
