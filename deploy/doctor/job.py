@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from aggregator.settings import AggregatorSettings
+from aggregator.stream.offsets import Offsets
 from deploy.cluster import Cluster
 from deploy.doctor import workers
 from deploy.doctor.backlog import find_backlog, judge_backlog
@@ -27,7 +28,7 @@ from deploy.doctor.log import Log, open_log
 from deploy.doctor.machine import find_place, judge_open_files, judge_place, open_files_max
 from deploy.doctor.parts import look_at_part
 from deploy.doctor.privileges import find_access, granted, judge_access, roles_of
-from deploy.doctor.reading import find_standings, judge_reading
+from deploy.doctor.reading import Positions, Reader, find_standings, judge_reading
 from deploy.doctor.report import Report
 from deploy.doctor.topics import judge_topics, missing
 from deploy.migrate import connect, migrations
@@ -70,6 +71,8 @@ class _Examination:
         self._deployment = deployment
         self._settings = deployment.settings
         self._seconds = deployment.check_seconds
+        self._stalled_ms = deployment.worker.stalled_seconds * SECOND_MS
+        self._ahead_ms = 0.0
         self.findings: list[Finding] = []
 
     async def run(self) -> None:
@@ -80,7 +83,8 @@ class _Examination:
             known = connection if has_tables else None
             skews = await self._clocks(cluster, connection)
             if cluster is not None:
-                await self._log(cluster, known, _brokers_time(skews))
+                self._ahead_ms = max((skew.ahead for skew in skews), default=0.0)
+                await self._log(cluster, known)
                 if known is not None:
                     await self._catalog(known)
         finally:
@@ -150,15 +154,15 @@ class _Examination:
         self.findings += judge_clocks(brokers, unseen, postgres)
         return brokers
 
-    async def _log(self, cluster: Cluster, connection: asyncpg.Connection | None, now: int) -> None:
+    async def _log(self, cluster: Cluster, connection: asyncpg.Connection | None) -> None:
         """Who reads the log, and how far they are."""
         await self._members(cluster)
         try:
             async with open_log(self._settings.kafka, self._seconds) as log:
-                await self._workers(log, cluster, now)
+                await self._workers(log, cluster)
                 if connection is not None:
                     for consumer in READERS:
-                        await self._consumer(log, cluster, connection, consumer, now)
+                        await self._consumer(log, cluster, connection, consumer)
         except KafkaError as error:
             self.findings.append(unknown("log", f"it can't be read ({error})", "See whether the brokers are up."))
 
@@ -177,39 +181,36 @@ class _Examination:
         if count is not None:
             self.findings.append(workers.judge_members(count, group, self._partitions(cluster)))
 
-    async def _workers(self, log: Log, cluster: Cluster, now: int) -> None:
+    async def _workers(self, log: Log, cluster: Cluster) -> None:
         count = self._partitions(cluster)
         partitions = await self._asked("ledger", workers.find_partitions(log, self._settings, count))
         if partitions is None:
             return
         self.findings += workers.judge_ledgers(partitions)
 
-        async def positions() -> dict[TopicPartition, int]:
+        async def positions() -> Offsets:
             found = await workers.find_partitions(log, self._settings, count)
             return workers.offsets_of(found, self._settings)
 
-        seconds = 2 * self._seconds + self._deployment.watch_seconds
-        standings = await self._asked(
-            "workers", find_standings(log, positions, self._deployment.watch_seconds), seconds
-        )
-        if standings is not None:
-            self.findings += judge_reading(workers.READER, standings, now)
+        await self._reader(log, workers.READER, positions)
 
-    async def _consumer(
-        self, log: Log, cluster: Cluster, connection: asyncpg.Connection, consumer: str, now: int
-    ) -> None:
+    async def _consumer(self, log: Log, cluster: Cluster, connection: asyncpg.Connection, consumer: str) -> None:
         topics = topics_of(consumer, project_events=self._deployment.project_events)
         names = [self._settings.topic(topic) for topic in topics]
         places = [TopicPartition(name, part.number) for name in names for part in cluster.topics[name].partitions]
 
-        async def positions() -> dict[TopicPartition, int]:
+        async def positions() -> Offsets:
             return await stored_positions(connection, consumer, await log.begins(places))
 
-        seconds = 2 * self._seconds + self._deployment.watch_seconds
-        watching = find_standings(log, positions, self._deployment.watch_seconds)
-        standings = await self._asked(READERS[consumer].check, watching, seconds)
+        await self._reader(log, READERS[consumer], positions)
+
+    async def _reader(self, log: Log, reader: Reader, positions: Positions) -> None:
+        watch_seconds = self._deployment.watch_seconds
+        watching = find_standings(log, positions, watch_seconds)
+        standings = await self._asked(reader.check, watching, 2 * self._seconds + watch_seconds)
         if standings is not None:
-            self.findings += judge_reading(READERS[consumer], standings, now)
+            now = int(time.time() * SECOND_MS + self._ahead_ms)  # as the brokers' clocks show it
+            self.findings += judge_reading(reader, standings, now, self._stalled_ms)
 
     async def _catalog(self, connection: asyncpg.Connection) -> None:
         topic = self._settings.topic(Topic.CATALOG)
@@ -232,9 +233,3 @@ def _expected(settings: Settings, cluster: Cluster) -> Settings:
     if events is None or "partitions" in settings.model_fields_set:
         return settings
     return settings.model_copy(update={"partitions": len(events.partitions)})
-
-
-def _brokers_time(skews: Sequence[Skew]) -> int:
-    """What the brokers' clocks show now, in ms."""
-    ahead = max((skew.ahead for skew in skews), default=0.0)
-    return int(time.time() * SECOND_MS + ahead)

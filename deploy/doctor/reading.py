@@ -11,9 +11,6 @@ from aggregator.stream.offsets import Offsets
 from deploy.doctor.finding import Finding, fail, named, ok, warn
 from deploy.doctor.log import Log
 
-STALLED_MS: Final = 30_000
-"""A record that waits for so long, while nothing moves, waits for something that does not work: as long as a part
-bears before it calls itself not ready (TALLY_STALLED_SECONDS)."""
 BEHIND_MS: Final = 60_000
 """A record that has waited for so long shows that the readers are behind, though they move."""
 
@@ -81,8 +78,9 @@ class Reader:
     replaced: str
 
 
-def judge_reading(reader: Reader, standings: Sequence[Standing], now: int) -> Iterator[Finding]:
-    """What there is to say of a reader. `now` is the brokers' time in ms."""
+def judge_reading(reader: Reader, standings: Sequence[Standing], now: int, stalled_ms: int) -> Iterator[Finding]:
+    """What there is to say of a reader. `now` is the brokers' time in ms; where a record has waited for `stalled_ms`
+    and nothing moves, it waits for something that does not work."""
     check, wrong = reader.check, False
     if lost := [shown(standing) for standing in standings if standing.position < standing.begin]:
         wrong = True
@@ -90,7 +88,7 @@ def judge_reading(reader: Reader, standings: Sequence[Standing], now: int) -> It
     if other := [shown(standing) for standing in standings if standing.position > standing.end]:
         wrong = True
         yield fail(check, f"the log ends before what was {reader.does}: {named(other)}", reader.replaced)
-    still = [s for s in standings if not s.has_moved and _waits(s, now) >= STALLED_MS]
+    still = [s for s in standings if not s.has_moved and _waits(s, now) >= stalled_ms]
     if still:
         wrong = True
         yield fail(check, f"nothing is {reader.does} though records wait: {_waiting(still, now)}", reader.still)
