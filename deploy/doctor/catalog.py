@@ -20,7 +20,7 @@ async def look_at_catalog(connection: asyncpg.Connection, bootstrap: str, topic:
                 entries += len(part)
                 lost |= await compare(connection, topic, part)
     except CatalogAhead as error:
-        remedy = "No gateway starts (37). 'Backups' in docs/operations.md has the steps, of which this is the third."
+        remedy = "No gateway starts (37). docs/backup.md has the steps: closer and projector are to catch up before."
         return [fail(CHECK, str(error), remedy)]
     return list(judge_catalog(entries, lost))
 

@@ -163,8 +163,9 @@ class _Examination:
                 if connection is not None:
                     for consumer in READERS:
                         await self._consumer(log, cluster, connection, consumer)
-        except KafkaError as error:
-            self.findings.append(unknown("log", f"it can't be read ({error})", "See whether the brokers are up."))
+        except (KafkaError, TimeoutError) as error:
+            fact = f"it can't be read ({error or type(error).__name__})"
+            self.findings.append(unknown("log", fact, "See whether the brokers are up and reachable from here."))
 
     async def _members(self, cluster: Cluster) -> None:
         group = f"{self._settings.topic_prefix}{self._deployment.worker.app_id}"
