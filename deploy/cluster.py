@@ -38,10 +38,22 @@ class FoundTopic:
 
 @dataclass(slots=True, frozen=True)
 class Cluster:
-    """The numbers of its brokers, and all topics by name; of those that were not asked for, the settings are empty."""
+    """The brokers that are up, by number, and all topics by name; of those that were not asked for, the settings are
+    empty."""
 
     brokers: tuple[int, ...]
     topics: Mapping[str, FoundTopic]
+
+    @property
+    def away(self) -> tuple[int, ...]:
+        """The brokers that have replicas and are not up."""
+        parts = [part for topic in self.topics.values() for part in topic.partitions]
+        return tuple(sorted(frozenset[int]().union(*(part.replicas for part in parts)) - set(self.brokers)))
+
+    @property
+    def size(self) -> int:
+        """How many brokers it has, up or not."""
+        return len(self.brokers) + len(self.away)
 
 
 async def describe(admin: AIOKafkaAdminClient, of_interest: Iterable[str]) -> Cluster:

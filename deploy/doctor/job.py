@@ -97,12 +97,16 @@ class _Examination:
     async def _asked(self, check: str, asking: Awaitable[Facts], seconds: float | None = None) -> Facts | None:
         """The answer; where there is none in time, the finding that says so."""
         seconds = seconds or self._seconds
-        try:
-            async with asyncio.timeout(seconds):
-                return await asking
-        except TimeoutError:
+        answer = asyncio.ensure_future(asking)
+        # The time is counted from without, for aiokafka has been seen to lose a cancellation.
+        await asyncio.wait({answer}, timeout=seconds)
+        if not answer.done():
+            answer.cancel()
             remedy = "See how busy Kafka or Postgres is, or give it longer with --check-seconds."
             self.findings.append(unknown(check, f"there was no answer within {seconds:g} s", remedy))
+            return None
+        try:
+            return answer.result()
         except OperatorError as error:
             remedy = "What depends on it was not checked."
             self.findings.append(unknown(check, str(error), remedy))

@@ -79,8 +79,14 @@ def judge_brokers(found: Brokers, settings: Settings, worker: AggregatorSettings
 
 
 def _version(found: Brokers, bootstrap: str) -> Finding:
-    count = len(found.cluster.brokers)
+    count = found.cluster.size
     brokers = f"{count} broker{'s' if count > 1 else ''} at {bootstrap}"
+    if away := [str(broker) for broker in found.cluster.away]:
+        return warn(
+            "kafka",
+            f"{brokers}, of which broker {named(away)} is away",
+            "Bring it back before another one goes: with fewer than min.insync.replicas, nothing is acknowledged.",
+        )
     if not found.is_kafka_4:
         return warn(
             "kafka", f"{brokers}, older than Kafka 4.0", "Tally is tested with Kafka 4.1: upgrade the brokers to that."
@@ -97,7 +103,7 @@ def _version(found: Brokers, bootstrap: str) -> Finding:
 def _internal(found: Brokers, name: str, of_topic: str, of_minimum: str | None) -> Finding:
     """Kafka's own topic: as it is, or where it is not there yet, as it would be."""
     topic = found.cluster.topics.get(name)
-    needed = min(REPLICATION, len(found.cluster.brokers))
+    needed = min(REPLICATION, found.cluster.size)
     replicas = _least(found, of_topic) if topic is None else topic.replicas
     minimum = MIN_INSYNC_REPLICAS if of_minimum is None else _minimum(found, topic, of_minimum)
     if replicas is None or minimum is None:

@@ -22,7 +22,7 @@ def judge_topics(cluster: Cluster, settings: Settings) -> Iterator[Finding]:
     found = {name: cluster.topics[name] for name in names if name in cluster.topics}
     yield from _partitions(found, settings)
     yield from _settings(found, settings)
-    yield from _replicas(found, len(cluster.brokers))
+    yield from _replicas(found, cluster.size)
     yield from _in_sync(found)
     yield from _elections(found)
 

@@ -133,6 +133,11 @@ def test_a_defect_of_a_topic_is_said_once_with_its_way_out(
     assert remedy in found[0].remedy
 
 
+def test_a_broker_that_is_away_counts_among_the_brokers() -> None:
+    found = [one for one in judge_topics(Cluster((1, 2), cluster().topics), SETTINGS) if one.check == "replication"]
+    assert [one.fact for one in found] == ["3 brokers, 3 replicas or more of each topic"]
+
+
 def test_one_broker_is_a_warning_and_no_defect() -> None:
     assert wrong(judge_topics(cluster(brokers=(1,)), SETTINGS)) == [("replication", "warn")]
 
@@ -172,6 +177,8 @@ WITHOUT_OWN = Cluster(THREE, {})
         (brokers(cluster(brokers=(1,))), []),
         (brokers(WITHOUT_OWN), []),
         (brokers(cluster(), is_kafka_4=False), [("kafka", "warn")]),
+        # The third is known by its replicas only.
+        (brokers(Cluster((1, 2), cluster().topics)), [("kafka", "warn")]),
         (Brokers(cluster(), {1: BROKER, 2: None, 3: BROKER}, is_kafka_4=True), [("kafka", "unknown")]),
         (brokers(cluster({TRANSACTION_LOG: lambda _: topic(1, (1,))})), [(TRANSACTION_LOG, "fail")]),
         (brokers(cluster({TRANSACTION_LOG: configured(min_insync_replicas="1")})), [(TRANSACTION_LOG, "fail")]),
