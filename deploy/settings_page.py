@@ -3,11 +3,14 @@
 import sys
 from collections.abc import Iterator
 from importlib import import_module
+from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
 
 from deploy.cli import PARTS
 from deploy.flags import ENV_PREFIX
+from deploy.log_lines import LogSettings
 from schemas.settings import Settings
 
 _BEGINNING = """\
@@ -19,14 +22,15 @@ Each is an environment variable and a flag of the command: `TALLY_BATCH_RECORDS_
 goes first, then the variable, then the default. `tally COMMAND --help` lists those of a command. A value that can't be
 used ends it with exit code 2, before it does anything.
 
-What is not a setting: `TALLY_CACHE` is where `tally up` keeps Kafka's jars, `TALLY_API_KEY` the key of `tally redrive`,
-and `tally --log-level debug|info|warning|error COMMAND` says how much a process logs.
+What is a variable only: `TALLY_CACHE` is where `tally up` keeps Kafka's jars, and `TALLY_API_KEY` the key of `tally
+redrive`.
 """
 
 
 def page() -> str:
     """The whole page."""
-    return "".join((_BEGINNING, *map(_section, kinds())))
+    sections = [_section(_title(kind), kind) for kind in kinds()]
+    return "".join((_BEGINNING, _section("Every command, before its name", LogSettings), *sections))
 
 
 def kinds() -> list[type[Settings]]:
@@ -45,10 +49,8 @@ def _sharers(kind: type[Settings]) -> list[str]:
     return [name for name, settings in _parts().items() if issubclass(settings, kind)]
 
 
-def _section(kind: type[Settings]) -> str:
-    return "\n".join(
-        (f"\n## {_title(kind)}\n", "| variable | default | may be | |", "|---|---|---|---|", *_rows(kind), "")
-    )
+def _section(title: str, kind: type[BaseSettings]) -> str:
+    return "\n".join((f"\n## {title}\n", "| variable | default | may be | |", "|---|---|---|---|", *_rows(kind), ""))
 
 
 def _title(kind: type[Settings]) -> str:
@@ -62,7 +64,7 @@ def _title(kind: type[Settings]) -> str:
     return text.capitalize()
 
 
-def _rows(kind: type[Settings]) -> Iterator[str]:
+def _rows(kind: type[BaseSettings]) -> Iterator[str]:
     for name in kind.__annotations__:
         if name in kind.model_fields:
             field = kind.model_fields[name]
@@ -71,6 +73,8 @@ def _rows(kind: type[Settings]) -> Iterator[str]:
 
 
 def _range(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(field.annotation))
     bounds = {end: getattr(bound, end) for bound in field.metadata for end in ("ge", "gt", "le") if hasattr(bound, end)}
     least = f"{bounds['ge']:,} or more" if "ge" in bounds else f"over {bounds['gt']:,}" if "gt" in bounds else ""
     if "le" not in bounds:
