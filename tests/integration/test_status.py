@@ -9,12 +9,13 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from ingest.gateway.status.history import ledger_at
+from ingest.gateway.status.history import STEPS, ledger_at
 from ingest.gateway.status.log import StatusLog
+from ingest.gateway.status.look import SHARED_SECONDS
 from schemas.position import SOURCES, Counts, Ledger, Position
 from schemas.topics import TOPICS, Topic
 from tests.integration.running_gateway import RunningGateway, new_topics, running_gateway
-from tests.integration.stream_world import Stream, open_stream
+from tests.integration.stream_world import Stream, eventually, open_stream
 
 PARTITIONS = 2
 ALL = tuple(settings.topic for settings in TOPICS)
@@ -29,11 +30,16 @@ class World:
 
     async def status(self) -> dict[str, Any]:
         """The status, seen anew: what was seen within the second before is shared."""
-        await asyncio.sleep(1)
+        await asyncio.sleep(SHARED_SECONDS)
         answer = await self.gateway.get("/status")
         assert answer.status_code == 200, answer.text
         status: dict[str, Any] = answer.json()["status"]
         return status
+
+    async def knows_a_quarter_of_an_hour(self) -> bool:
+        steps = (await self.status())["rates"]["steps"]
+        assert {step["received"] for step in steps} <= {0}
+        return len(steps) == STEPS
 
     async def events(self, count: int, partition: int = 0) -> None:
         for _ in range(count):
@@ -77,7 +83,7 @@ async def test_the_status_tells_what_waits_and_what_was_decided(world: World) ->
     assert [(one["lag"], one["positionAt"], one["problem"]) for one in status["partitions"]] == [(0, None, None)] * 2
     assert facts(status)["workers"] == (True, "nothing waits; nothing was ever decided")
     assert facts(status)["closer"] == (False, "no closer has ever run")
-    assert [step["received"] for step in status["rates"]["steps"]] == [0] * 90
+    await eventually(world.knows_a_quarter_of_an_hour)
 
     await world.events(5)
     await world.commit(decided(3, 0))
@@ -96,9 +102,9 @@ async def test_the_status_tells_what_waits_and_what_was_decided(world: World) ->
     assert [one["lag"] for one in status["partitions"]] == [0, 0]
     assert facts(status)["projector"][1].startswith("1 records wait, the oldest for")
 
-    log = StatusLog(world.stream.bootstrap, [], 20)
     place = TopicPartition(world.stream.prefix + Topic.AGGREGATOR_POSITIONS, 0)
-    async with log.asking() as asking:
+    log = StatusLog(world.stream.bootstrap, [place.topic], 20)
+    async with log.asking(PARTITIONS) as asking:
         at_border = [ledger_at((await asking.around([place], when))[place], when) for when in (at - 60_000, at)]
         later = await asking.around([place], at + 60_000)
     await log.close()

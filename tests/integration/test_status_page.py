@@ -139,7 +139,7 @@ async def shows_the_rates(page: Page) -> None:
             await page.until(
                 f"Math.round({cells}.reduce((sum, cell) => sum + 10 * Number(cell.innerText), 0)) === {expected}"
             )
-        assert await page.value(f"document.querySelectorAll('#{figure} tbody tr').length") == 90
+        await page.until(f"document.querySelectorAll('#{figure} tbody tr').length === 90")
         await page.press("Enter")
     assert await page.value("document.querySelector('#rejected details[open] pre') !== null"), "it was shown anew"
     await page.tab_to("#theme")

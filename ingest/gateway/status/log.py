@@ -26,6 +26,8 @@ _FETCH_BYTES: Final = 8 * KIB
 """Of a partition at a time: a handful of positions; a broker sends a larger record all the same where it is the
 first."""
 _FETCH_WAIT_MS: Final = 50
+_POLL_MS: Final = 10
+"""aiokafka says nothing when it comes upon a mark, after which perhaps there is no record: so it is asked often."""
 _TAIL_OFFSETS: Final = (2, 20, 2_000)
 """How far before the end the last record is looked for. Before the end stands the mark of its transaction, and perhaps
 those of aborted ones."""
@@ -56,12 +58,14 @@ class StatusLog:
         self._turn = asyncio.Lock()
 
     @asynccontextmanager
-    async def asking(self) -> AsyncIterator["Asking"]:
-        """Whom to ask, for as long as the gateway waits for Kafka. Raises BrokerAway, also from the block, and
-        OperatorError where there is no such topic."""
+    async def asking(self, partitions: int) -> AsyncIterator["Asking"]:
+        """Whom to ask, of topics of so many partitions, for as long as the gateway waits for Kafka.
+
+        Raises BrokerAway, also from the block, and OperatorError where there is no such topic.
+        """
         try:
             async with self._turn, asyncio.timeout(self._seconds):
-                yield Asking(*await self._connected())
+                yield Asking(*await self._connected(partitions))
         except (KafkaError, OSError, TimeoutError) as error:
             raise BrokerAway(f"Kafka at {self._bootstrap} does not answer: {error or type(error).__name__}") from error
 
@@ -70,19 +74,29 @@ class StatusLog:
         for consumer in self._consumers or ():
             await stop_consumer(consumer)
 
-    async def _connected(self) -> tuple[AIOKafkaConsumer, AIOKafkaConsumer]:
+    async def _connected(self, partitions: int) -> tuple[AIOKafkaConsumer, AIOKafkaConsumer]:
         if self._consumers is None:
             reader, asker = self._consumer("read_committed"), self._consumer("read_uncommitted")
             async with contextlib.AsyncExitStack() as undo:
                 for consumer in (reader, asker):
                     undo.push_async_callback(stop_consumer, consumer)
                     await consumer.start()
-                # Of all topics: a request that names one may create it, with the broker's own settings.
-                if missing := self._topics - await asker.topics():
-                    raise OperatorError(f"The topic {min(missing)} does not exist; create it with 'tally topics'.")
+                await self._assign(reader, partitions)
                 undo.pop_all()
             self._consumers = reader, asker
         return self._consumers
+
+    async def _assign(self, reader: AIOKafkaConsumer, partitions: int) -> None:
+        """Give it all partitions, for good: with each topic that comes or goes, aiokafka would ask for the cluster
+        anew, which takes 100 to 300 ms. It fetches only of those that are resumed."""
+        # Of all topics: a request that names one may create it, with the broker's own settings.
+        if missing := self._topics - await reader.topics():
+            raise OperatorError(f"The topic {min(missing)} does not exist; create it with 'tally topics'.")
+        places = [TopicPartition(topic, n) for topic in self._topics for n in range(partitions)]
+        reader.assign(places)
+        reader.pause(*places)
+        for place in places:
+            reader.seek(place, 0)
 
     def _consumer(self, isolation: str) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -149,15 +163,17 @@ class Asking:
         places = [place for place, offset in offsets.items() if offset < ends[place]]
         if not places:
             return found
-        self._reader.assign(places)
         for place in places:
             self._reader.seek(place, offsets[place])
+        self._reader.resume(*places)
         left = set(places)
-        while left:
-            for place, records in (await self._reader.getmany(*left, timeout_ms=_MS)).items():
-                found.setdefault(place, []).extend(records)
-            # Where a transaction ended, the position is beyond the last record.
-            done = {place for place in left if await self._reader.position(place) >= ends[place]}
-            left -= done if to_end else done | found.keys()
-        self._reader.pause(*places)
+        try:
+            while left:
+                for place, records in (await self._reader.getmany(*left, timeout_ms=_POLL_MS)).items():
+                    found.setdefault(place, []).extend(records)
+                # Where a transaction ended, the position is beyond the last record.
+                done = {place for place in left if await self._reader.position(place) >= ends[place]}
+                left -= done if to_end else done | found.keys()
+        finally:
+            self._reader.pause(*places)
         return found

@@ -123,7 +123,7 @@ class Status:
     async def _see_log(self, now: int, offsets: Offsets) -> tuple[Seen | None, facts.Fact]:
         try:
             count = await self._producer.partitions()
-            async with self._log.asking() as asking:
+            async with self._log.asking(count) as asking:
                 seen = await self._seen(asking, now, count, offsets)
         except (BrokerAway, OperatorError, Unavailable) as error:
             return None, facts.is_away("kafka", error)
