@@ -89,10 +89,10 @@ async def is_refused(page: Page) -> None:
 
 async def shows_the_deployment(page: Page) -> None:
     received = ACCEPTED + DUPLICATE + REJECTED
-    await page.until(
-        f"document.getElementById('partitions').innerText"
-        f".includes('✓ {received} = {ACCEPTED} + {DUPLICATE} + {REJECTED} + 0')"
-    )
+    await page.until(f"document.querySelector('#partitions tfoot td:nth-child(7)')?.innerText === '{received}'")
+    cells = "[...document.querySelectorAll('#partitions tfoot td')].map((cell) => cell.innerText)"
+    assert (await page.value(cells))[6:] == [*map(str, (received, ACCEPTED, DUPLICATE, REJECTED, 0)), "✓ adds up"]
+    assert (await page.value(cells.replace("tfoot td", "tbody td:last-child"))) == ["✓ adds up"] * 2
     await page.until("document.getElementById('overall').innerText === 'All parts are well'")
     parts = await page.text("#parts")
     for part in ("kafka", "postgres", "outbox", "workers", "ledger", "closer", "projector"):
@@ -113,7 +113,7 @@ async def shows_a_subscription(page: Page) -> None:
     usage = await page.text("#usage")
     assert f"{1.5 * (ACCEPTED - 1):g}" in usage
     assert "<b>images</b>" in usage  # what callers send stays text
-    assert "2026-01-01 to 2026-02-01, closed: 0.00 USDC" in usage
+    assert "2026-01-01 to 2026-02-01, closed: 0.000000 USDC" in usage
     assert "OPEN" in usage
 
 

@@ -19,12 +19,12 @@ def standing(lag: int, waits_ms: int | None = None) -> Standing:
     ("standings", "is_well", "fact"),
     [
         ([standing(0)], True, "nothing waits"),
-        ([standing(5, 900), standing(0)], True, "5 records wait, the oldest for 0 s"),
+        ([standing(5, 900), standing(0)], True, "5 records wait, the oldest for 0.9 s"),
         ([standing(1_200, 29_999), standing(7, 400)], True, "1,207 records wait, the oldest for 29 s"),
         ([standing(5, 30_000)], False, "5 records wait, the oldest for 30 s"),
         ([standing(5, 120_000)], False, "5 records wait, the oldest for 2 min"),
         ([standing(5, 30 * 3_600_000)], False, "5 records wait, the oldest for 30 h"),
-        ([standing(5, -400)], True, "5 records wait, the oldest for 0 s"),  # the broker's clock is ahead
+        ([standing(5, -400)], True, "5 records wait, the oldest for 0.0 s"),  # the broker's clock is ahead
         ([standing(5)], True, "5 records wait, behind a transaction that is open"),
     ],
 )

@@ -101,6 +101,8 @@ def _ago(now: int, at: int) -> str:
 
 def _duration(milliseconds: int) -> str:
     seconds = milliseconds // 1_000
+    if seconds < 10:
+        return f"{seconds}.{milliseconds % 1_000 // 100} s"
     if seconds < 120:
         return f"{seconds} s"
     minutes = seconds // 60

@@ -60,7 +60,7 @@ async function showDeployment(mine) {
 }
 
 async function showEvents(mine) {
-  const { rejectedEvents } = await get("/rejected-events?limit=20");
+  const { rejectedEvents } = await get("/rejected-events?limit=12");
   if (mine === turn) showRejected(rejectedEvents);
 }
 

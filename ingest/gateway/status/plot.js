@@ -14,10 +14,10 @@ function svg(tag, attributes, ...children) {
   return made;
 }
 
-// The least of 1, 2, 5, 10, ... that is not below what has to fit.
+// The least round number that is not below what has to fit.
 function ceiling(most) {
   const power = 10 ** Math.floor(Math.log10(Math.max(most, 1)));
-  return [1, 2, 5, 10].map((factor) => factor * power).find((bound) => bound >= most);
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((factor) => factor * power).find((bound) => bound >= most);
 }
 
 export class Plot {

@@ -21,10 +21,11 @@ export function showParts({ parts, at }) {
 
 const VERDICTS = ["accepted", "duplicate", "rejected", "forwarded"];
 
+// The page adds up by itself, whatever the gateway says.
 function check({ ledger, problem }) {
   if (problem) return element("span", { class: "ill" }, problem);
-  const sum = VERDICTS.map((name) => count(ledger[name])).join(" + ");
-  return element("span", { class: "well" }, `✓ ${count(ledger.received)} = ${sum}`);
+  const sum = VERDICTS.reduce((all, name) => all + ledger[name], 0);
+  return sum === ledger.received ? element("span", { class: "well" }, "✓ adds up") : element("span", { class: "ill" }, `${count(sum)} verdicts`);
 }
 
 export function showPartitions({ partitions, at }) {
@@ -58,29 +59,29 @@ export function showPartitions({ partitions, at }) {
 
 export function showUsage({ periods, asOf }, invoices) {
   const usage = periods.reverse().map((period) => {
-    const caption = `${day(period.start)} to ${day(period.end)}, ${period.closed ? "closed" : "open"}: ${decimal(period.amount, 2)} ${period.currency}`;
+    const caption = `${day(period.start)} to ${day(period.end)}, ${period.closed ? "closed" : "open"}: ${decimal(period.amount, 6)} ${period.currency}`;
     const columns = [
       ["meter", ({ meter }) => meter, "break"],
       ["quantity", ({ quantity }) => decimal(quantity), "number"],
       ["events", ({ eventCount }) => count(eventCount), "number"],
-      ["amount", ({ amount }) => decimal(amount, 2), "number"],
+      ["amount", ({ amount }) => decimal(amount, 6), "number"],
     ];
     return period.totals.length
       ? table(caption, columns, period.totals)
       : element("p", {}, element("strong", {}, caption), element("br"), "No usage.");
   });
-  const counted = asOf.time === null ? "nothing is counted yet" : `all before offset ${count(asOf.offset)} of partition ${asOf.partition} is counted`;
+  const counted = asOf.time === null ? "Nothing is counted yet." : `All before offset ${count(asOf.offset)} of partition ${asOf.partition} is counted.`;
   const columns = [
     ["period", ({ periodStart, periodEnd }) => (periodStart ? `${day(periodStart)} to ${day(periodEnd)}` : "none")],
     ["no.", ({ sequence }) => (sequence === null ? "by hand" : String(sequence))],
     ["status", ({ status }) => status],
-    ["amount", ({ amount, currency }) => `${decimal(amount, 2)} ${currency}`, "number"],
+    ["amount", ({ amount, currency }) => `${decimal(amount, 6)} ${currency}`, "number"],
   ];
   const billed = invoices.length ? table("The newest first", columns, invoices) : element("p", {}, "There is none yet.");
   const region = (label, ...children) =>
     element("div", { class: "card scroll", tabindex: "0", role: "region", "aria-label": label }, element("h3", {}, label), ...children);
   byId("usage").replaceChildren(
-    region("Running totals", ...usage, element("p", { class: "quiet" }, `As of now: ${counted}.`)),
+    region("Running totals", ...usage, element("p", { class: "quiet" }, counted)),
     region("Invoices", billed),
   );
 }
@@ -129,7 +130,7 @@ export function showRejected(events) {
   if (!events.length) return list.replaceChildren("None.");
   if (!held.size) list.replaceChildren();
   const wanted = events.map((event) => held.get(event.id) ?? rejectedEvent(event));
-  for (const [id, one] of held) if (!wanted.includes(one)) one.remove();
+  for (const one of held.values()) if (!wanted.includes(one) && !one.open) one.remove();
   wanted.forEach((one, at) => {
     if (list.children[at] !== one) list.insertBefore(one, list.children[at] ?? null);
   });
