@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from aggregator.audit.amounts import own_decimal, price_of
+from aggregator.audit.amounts import own_decimal
 from aggregator.audit.billing import NOTHING_CHARGED, Charged
 from aggregator.audit.canonical import own_document
 from aggregator.audit.catalog import Catalog, Subscription
@@ -218,12 +218,12 @@ class TotalsComparison:
         total, plan = self._kept.totals[key], subscription.plan_of(key.start)
         if plan.pricing_type != "USAGE_BASED":
             return False
-        return price_of(total.quantity, plan.unit_price(key.meter)) != total.charged[2]
+        return plan.price(key.meter).cost(total.quantity) != total.charged[2]
 
     @staticmethod
     def _must_be_invoiced(subscription: Subscription, period: Period, uncharged: list[str]) -> bool:
         if subscription.plan_of(period.start).pricing_type == "ONE_TIME":
-            return subscription.is_first(period)
+            return subscription.begins_plan_in(period)
         return bool(uncharged) or subscription.lives_in(period)
 
     def _times_fit(self, period: PeriodKey, state: State) -> bool:
