@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.audit.amounts import own_decimal
-from aggregator.audit.prices import price_in
+from aggregator.audit.prices import Model, price_in
+from schemas.decimals import decimal_text
+from schemas.price import Price as EnginePrice
+from schemas.pricing import line_amount
 
 PER_UNIT = {"model": "PER_UNIT", "included": "100.000000", "unitPrice": "0.010000000000"}
 TIERS = [
@@ -84,6 +87,38 @@ def test_one_tier_is_a_price_of_each_unit(millionths: int, unit_price: int) -> N
         {"model": "VOLUME", "tiers": tiers},
     ):
         assert price(document).cost(total) == Decimal(expected).scaleb(-6)
+
+
+def decimals(places: int, least: int, most: int) -> st.SearchStrategy[str]:
+    return st.integers(least, most).map(lambda number: decimal_text(number, places))
+
+
+@st.composite
+def prices(draw: st.DrawFn) -> dict[str, Any]:
+    """A price on the wire."""
+    model = draw(st.sampled_from(sorted(Model)))
+    found = {"model": model.value, "included": draw(decimals(6, 0, 10**7))}
+    unit_prices = decimals(12, 0, 10**13)
+    if model in (Model.PER_UNIT, Model.PACKAGE):
+        found["unitPrice"] = draw(unit_prices)
+        return found | ({"packageSize": draw(decimals(6, 1, 10**7))} if model is Model.PACKAGE else {})
+    bounds = sorted(draw(st.sets(st.integers(1, 2 * 10**7), max_size=4)))
+    return found | {
+        "tiers": [
+            {"upTo": up_to, "unitPrice": draw(unit_prices), "flatAmount": draw(decimals(6, 0, 10**7))}
+            for up_to in (*(decimal_text(bound) for bound in bounds), None)
+        ]
+    }
+
+
+@given(prices(), st.integers(0, 3 * 10**7))
+def test_a_total_costs_what_it_costs_the_engine(document: dict[str, Any], total: int) -> None:
+    engine, audit = EnginePrice.model_validate(document), price(document)
+    assert engine.wire() == document
+    of = Decimal(decimal_text(total))
+    unit_price = engine.unit_price_at(total)
+    assert audit.cost(of) == Decimal(decimal_text(line_amount(total, engine)))
+    assert audit.shown(of) == (None if unit_price is None else Decimal(decimal_text(unit_price, 12)))
 
 
 @pytest.mark.parametrize(
