@@ -288,3 +288,6 @@ WHERE judged.expected = ''
 CREATE TABLE sent AS SELECT * FROM partition.sent;
 CREATE TABLE arrived AS SELECT * FROM partition.arrived;
 CREATE TABLE copied_rejection AS SELECT * FROM partition.copied_rejection
+
+-- name: total_of
+SELECT total FROM judged WHERE place = ? AND total IS NOT NULL

@@ -85,14 +85,15 @@ def recount(task: Task, log: Log) -> PartitionResult:
     copies = Copies(str(task.scratch / COPIES_FILE))
     try:
         result = _Recount(task, log, catalog, copies).run()
-        _keep_forwarded(task)
+        keep_forwarded(task)
         return result
     finally:
         catalog.close()
         copies.close()
 
 
-def _keep_forwarded(task: Task) -> None:
+def keep_forwarded(task: Task) -> None:
+    """Drop what was kept of a partition, but for what compare_forwarded() needs of all of them."""
     with open_scratch(str(task.forwarding_file)) as database:
         database.execute("COMMIT")  # a database can't be attached within a transaction
         database.execute("ATTACH ? AS partition", (str(task.scratch_file),))

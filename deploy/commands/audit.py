@@ -38,11 +38,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 async def main(arguments: argparse.Namespace) -> int:
     """Audit, and print the report."""
-    settings = _settings(arguments)
+    settings = audited_settings(arguments)
     reports: list[Report] = []
 
     async def run() -> None:
-        progress = _Progress()
+        progress = LogProgress()
         reports.append(await audit(settings, arguments.processes, progress))
         progress.finish()
 
@@ -59,7 +59,7 @@ async def main(arguments: argparse.Namespace) -> int:
     return 0 if report.agrees else DISAGREES
 
 
-def _settings(arguments: argparse.Namespace) -> Settings:
+def audited_settings(arguments: argparse.Namespace) -> Settings:
     """The deployment that flags and environment name, else the one that runs on the data directory."""
     target = running_target(arguments.data)
     if target is not None and arguments.setting_kafka is None and "TALLY_KAFKA" not in os.environ:
@@ -86,7 +86,7 @@ def _shown(value: Any) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-class _Progress:
+class LogProgress:
     """Shows how much of the log was read, once it is known how much there is."""
 
     def __init__(self) -> None:

@@ -126,7 +126,7 @@ class Billed:
         value = json.dumps({**document, "digest": digest(document)}, separators=(",", ":")).encode()
         return Entry(key, value, own_time(FEBRUARY), number)
 
-    async def rows(self, query: str) -> AsyncIterator[tuple[Any, ...]]:
+    async def rows(self, query: str, *_: str | None) -> AsyncIterator[tuple[Any, ...]]:
         """The rows of Postgres."""
         for bill in self._bills if query in ("invoices", "invoice_lines") else ():
             number, invoice_id = bill.sequence.number, invoice_id_of(bill)
