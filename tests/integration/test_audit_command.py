@@ -1,4 +1,5 @@
-"""`tally audit` and `tally recount` on a deployment that runs, on one that was tampered with for real, and where there can be no audit."""
+"""`tally audit` and `tally recount` on a deployment that runs, on one that was tampered with for real, and where there
+can be neither."""
 
 import asyncio
 import json
@@ -106,7 +107,6 @@ async def test_what_is_tampered_with_for_real_is_found(empty: tuple[Deployment, 
     assert re.search(r"tokens +6 +11000011.500000 +11000011.500000 +33.000034 +33.000035 +0.000001\n", out), out
     assert changed in out
     assert "tally: recount: a difference, in 2026-01-01T00:00:00.000Z" in said
-    assert (await recount(NEAR, *flags, "--period", "2026-02-01T00:00:00Z"))[0] == 0
 
     offset = await forge_a_total(tally, captured)
     file = tmp_path / "report.json"
@@ -150,6 +150,8 @@ async def test_a_deployment_at_work_agrees_whenever_it_is_asked(empty: tuple[Dep
             assert (code, report["disagreements"]) == (0, []), said
             assert report["counts"]["received"] >= counted
             assert report["counts"]["forwardedInAccepted"] > 0
+        code, out, said = await recount(NEAR, *flags_of(tally.settings, database_url), "--json")
+        assert (code, json.loads(out)["disagreements"]) == (0, []), said
         stop.set()
         await sending
 
@@ -174,8 +176,6 @@ async def test_where_there_can_be_no_audit_one_sentence_says_why(
     ended, _, said = await recount("sub_none", *flags)
     assert ended == 3
     assert said.strip().splitlines()[-1].startswith("tally recount: The catalog has no subscription 'sub_none'")
-    ended, _, said = await recount("sub_none", *flags, "--period", "in January")
-    assert (ended, "--period: 'in January' is no time" in said) == (2, True)
 
 
 async def test_a_log_without_its_beginning_can_not_be_recounted(empty: tuple[Deployment, str]) -> None:
