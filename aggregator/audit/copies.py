@@ -16,7 +16,7 @@ from aggregator.audit.scratch import Rows, execute_all, open_scratch, queries
 EVENT_TABLES: Final = ("usage_events", "rejected_usage_events")
 BILLED_TABLES: Final = ("invoices", "invoice_lines", "held_periods")
 """What there is to be read of one subscription, or of all."""
-COPIED_TABLES: Final = ("usage_totals", "ledger")
+COPIED_TABLES: Final = ("usage_totals", "billing_periods", "ledger")
 CONNECT_TIMEOUT_SECONDS: Final = 10
 PREFETCHED: Final = 5_000
 
@@ -73,7 +73,7 @@ async def write_copies(path: str, snapshot: Snapshot, partitions: int) -> dict[t
         for table in COPIED_TABLES:
             with Rows(database, _COPIES[f"put_{table}"]) as copies:
                 async for row in snapshot.rows(table):
-                    copies.add(*((home_of(row[0], partitions), *row) if table == "usage_totals" else row))
+                    copies.add(*(row if table == "ledger" else (home_of(row[0], partitions), *row)))
         await _write_events(database, snapshot, partitions)
         execute_all(database, _COPIES["indexes"])
     return await _followed(snapshot)

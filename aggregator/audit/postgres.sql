@@ -27,6 +27,15 @@ SELECT
     (extract(epoch FROM updated_at) * 1000000)::bigint
 FROM usage_totals
 
+-- name: billing_periods
+SELECT
+    subscription_id,
+    (extract(epoch FROM period_start) * 1000000)::bigint,
+    (extract(epoch FROM period_end) * 1000000)::bigint,
+    closed, next_sequence,
+    (extract(epoch FROM updated_at) * 1000000)::bigint
+FROM billing_periods
+
 -- name: ledger
 SELECT partition, next_offset, received, accepted, duplicate, rejected, forwarded,
     (extract(epoch FROM updated_at) * 1000000)::bigint

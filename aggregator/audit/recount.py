@@ -152,7 +152,7 @@ class _Recount:
         voids = settle_corrections(database, partition, findings, since)
         aborted = database.execute(_SQL["row_counts"]).fetchone()[-1]
         counts = counted_ledger(database, voids) | {"aborted": aborted}
-        return count(database, sources.totals, closed.charged_to()), counts
+        return count(database, sources.totals, closed.charged_to(), partition, findings), counts
 
     def _compare_periods(self, counted: Counted, closed: ClosedPeriods) -> int:
         """What the events come to: totals, closed periods, invoices, copies. Returns how many totals there are."""
@@ -165,7 +165,9 @@ class _Recount:
         TotalsComparison(self._partition, kept, counted, charged, self._catalog, self._findings).run()
         passed = self._copied("closer", Topic.CLOSED_PERIODS)
         InvoiceComparison(self._partition, self._copies, passed, self._findings).run(charged.values())
-        ProjectionComparison(self._partition, self._copies, self._findings).compare_totals(kept)
+        projection = ProjectionComparison(self._partition, self._copies, self._findings)
+        projection.compare_totals(kept)
+        projection.compare_periods(kept)
         return len(kept.totals)
 
     def _read(self, topic: Topic) -> Iterator[Record]:

@@ -136,11 +136,12 @@ class _SubscriptionRecount:
         for _ in Comparison(partition, database, findings).run(since):
             pass  # an event that counts is recorded otherwise than it arrived: that charges nobody
         settle_corrections(database, partition, findings, since)
+        counted = count(database, sources.totals, closed.charged_to(), partition, findings)
         totals = list(sources.totals)
         for event_id in {one.id for one in findings.kept if one.id is not None}:
             for (number,) in database.execute(_SQL["total_of"], (place_of_id(event_id),)):
                 self._starts[event_id] = totals[number].start
-        return count(database, sources.totals, closed.charged_to())
+        return counted
 
     def _assign(self, periods: list[PeriodRecount], at: int | None) -> list[Disagreement]:
         """Give each period its disagreements. Returns those of which the period is not known."""

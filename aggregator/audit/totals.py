@@ -56,15 +56,21 @@ class State(NamedTuple):
     first_offset: int | None
     last_offset: int | None
     offset: int
+    appended_at: int
 
 
 @dataclass(slots=True)
 class Kept:
-    """What the topic says in the end; and of totals, what it said where Postgres had read it up to."""
+    """What the topic says in the end, and what it said where Postgres had read it up to."""
 
     totals: dict[MeterKey, Total] = field(default_factory=dict)
     states: dict[PeriodKey, State] = field(default_factory=dict)
     copied: dict[MeterKey, Total] = field(default_factory=dict)
+    copied_states: dict[PeriodKey, State] = field(default_factory=dict)
+
+    def copy(self) -> None:
+        """Postgres has read up to here."""
+        self.copied, self.copied_states = dict(self.totals), dict(self.states)
 
 
 def read_totals(records: Iterable[Record], copied_to: int, partition: int, findings: Findings) -> Kept:
@@ -73,7 +79,8 @@ def read_totals(records: Iterable[Record], copied_to: int, partition: int, findi
     is_copied = False
     for record in records:
         if record.offset >= copied_to and not is_copied:
-            kept.copied, is_copied = dict(kept.totals), True
+            kept.copy()
+            is_copied = True
         try:
             subscription_id, start, meter = own_document(record.key)
             key = MeterKey(subscription_id, own_time(start), meter)
@@ -86,7 +93,7 @@ def read_totals(records: Iterable[Record], copied_to: int, partition: int, findi
             what = f"A record of usage-totals is not one that a worker wrote: {error}."
             findings.disagree(Check.TOTALS, what, partition=partition, offset=record.offset, key=record.key)
     if not is_copied:
-        kept.copied = dict(kept.totals)
+        kept.copy()
     return kept
 
 
@@ -112,6 +119,7 @@ def _state(document: dict[str, Any], record: Record) -> State:
         first_offset=document["firstOffset"],
         last_offset=document["lastOffset"],
         offset=record.offset,
+        appended_at=record.timestamp,
     )
 
 

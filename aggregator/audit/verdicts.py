@@ -141,6 +141,7 @@ class VerdictReader:
             hash((record.key, *_fields(event))),
             event.catalog_version,
             frequent_own_time(event.updated_at),
+            event.sequence,
         )
 
     def _keep_rejected(self, record: Record, tables: dict[Topic, Rows]) -> None:

@@ -101,13 +101,13 @@ def _report(recount: SubscriptionRecount) -> Iterator[str]:
 
 def _period(period: PeriodRecount) -> Iterator[str]:
     end = "for ever" if period.end is None else f"to {time_text(period.end)}"
-    sequences = f"closed, {period.sequences} sequences" if period.sequences else "no sequence closed yet"
+    sequences = f"closed up to sequence {period.sequences - 1}" if period.sequences else "no sequence closed yet"
     yield f"Period {time_text(period.start)} {end}: {sequences}"
     yield f"Plan {period.plan_id}: {period.pricing_type}, invoicing {period.invoicing}, {period.currency}"
     if period.offsets is not None:
         yield f"Its events in its own partition: offsets {period.offsets[0]} to {period.offsets[1]}"
     if period.meters:
-        header = ("meter", "events", "quantity", "invoiced", "amount", "invoiced", "difference")
+        header = ("meter", "events", "quantity", "quantity invoiced", "amount", "amount invoiced", "difference")
         yield from _table(header, [_meter(meter) for meter in period.meters])
     else:
         yield "No usage counts in it."
