@@ -65,7 +65,7 @@ async def main(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(recount.wire(), indent=2, ensure_ascii=False, default=str))
     else:
-        print("\n".join(_report(recount)))
+        print("\n".join(report(recount)))
     up.say(f"recount: {_summary(recount)}")
     return 0 if recount.agrees else DISAGREES
 
@@ -80,7 +80,8 @@ def _summary(recount: SubscriptionRecount) -> str:
 # As tables
 
 
-def _report(recount: SubscriptionRecount) -> Iterator[str]:
+def report(recount: SubscriptionRecount) -> Iterator[str]:
+    """What was found, line by line."""
     yield f"Subscription {recount.subscription_id}, service {recount.service_id}, user {recount.user_id}"
     if not recount.periods:
         yield "Nothing was counted, closed or invoiced of it."
