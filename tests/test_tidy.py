@@ -137,7 +137,7 @@ EXACT = (
     *("schemas/decimals.py", "schemas/totals.py", "schemas/closed_period.py", "schemas/pricing.py", "schemas/plan.py"),
     *("schemas/invoice.py", "schemas/usage_event.py", "schemas/canonical.py", "aggregator/rules/"),
     *(f"aggregator/audit/{noun}.py" for noun in ("amounts", "billing", "closed", "counting", "invoices", "prices")),
-    "aggregator/audit/totals.py",
+    *(f"aggregator/audit/{noun}.py" for noun in ("invoiced", "recounted", "totals")),
 )
 FLOAT_MAKERS = {"total_seconds", "timestamp"}
 

@@ -1,6 +1,5 @@
 """What was recounted of a subscription's billing periods, beside what was invoiced."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -176,8 +175,3 @@ class SubscriptionRecount:
             "periods": [period.wire() for period in self.periods],
             "disagreements": [disagreement.wire() for disagreement in self.disagreements],
         }
-
-    def sentences(self) -> Iterator[str]:
-        """What disagrees, a sentence each."""
-        for disagreement in (*self.disagreements, *(one for period in self.periods for one in period.disagreements)):
-            yield disagreement.what
