@@ -12,6 +12,7 @@ from aggregator.engine.replies import Replies, Reply
 from aggregator.engine.tables import Changes, Meta, Tables
 from aggregator.engine.transaction import Records, Transaction
 from aggregator.rules.arriving import Arrival
+from aggregator.rules.rating import rates_of
 from aggregator.rules.verdicts import Decisions
 from schemas.forwarding import Headers, Origin
 from schemas.position import LastRecord, Position
@@ -86,6 +87,9 @@ class Commits:
                     replies.append((address, accepted_reply(value)))
             changes.put_places(decisions.accepted)
             self._put_totals(transaction, changes, decisions)
+            if batch.source is not Topic.USAGE_CORRECTIONS:  # what is taken back is no usage of now
+                for rate in rates_of(decisions.accepted):
+                    transaction.records(Topic.USAGE_RATES).append(rate.key, rate.to_json(), [])
         for record, rejection in decisions.rejected:
             raw: Any = record
             headers = _rejection_headers(batch.source, raw, rejection, self._partition)
