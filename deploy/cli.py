@@ -54,6 +54,12 @@ PARTS = (
     Part("aggregator", "run a worker", "aggregator.settings:AggregatorSettings", "aggregator.app:run"),
     Part("closer", "run the closer", "aggregator.settings:CloserSettings", "aggregator.closer.job:run"),
     Part("projector", "run the projector", "aggregator.settings:ProjectorSettings", "aggregator.projector.job:run"),
+    Part(
+        "insights",
+        "run live rates, alerts and webhooks",
+        "aggregator.settings:InsightsSettings",
+        "aggregator.insights.job:run",
+    ),
 )
 
 COMMANDS = (
