@@ -13,10 +13,11 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import aggregator.closer.metrics
 import aggregator.engine.metrics
+import aggregator.insights.metrics
 import aggregator.projector.metrics
 import ingest.metrics
 from aggregator.engine.halt import HaltReason
-from aggregator.settings import AggregatorSettings, CloserSettings, ProjectorSettings
+from aggregator.settings import AggregatorSettings, CloserSettings, InsightsSettings, ProjectorSettings
 from deploy.cli import COMMANDS, PARTS
 from ingest.settings import GatewaySettings
 from schemas.rejection import Reason
@@ -29,12 +30,15 @@ OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 CONTRACT = (ROOT / "docs" / "contract.md").read_text()
 README = (ROOT / "README.md").read_text()
 
-METRICS = (aggregator.closer.metrics, aggregator.engine.metrics, aggregator.projector.metrics, ingest.metrics)
+METRICS = (
+    *(aggregator.closer.metrics, aggregator.engine.metrics, aggregator.insights.metrics, aggregator.projector.metrics),
+    ingest.metrics,
+)
 
 
 def settings() -> Iterator[tuple[str, Any]]:
     """Each variable with its default."""
-    for kind in (Settings, GatewaySettings, AggregatorSettings, CloserSettings, ProjectorSettings):
+    for kind in (Settings, GatewaySettings, AggregatorSettings, CloserSettings, ProjectorSettings, InsightsSettings):
         yield from ((f"TALLY_{name.upper()}", field.default) for name, field in kind.model_fields.items())
 
 
