@@ -1,5 +1,6 @@
 """The alerts that are firing: restored from `usage-alerts`, and written there when one begins or ends."""
 
+import asyncio
 import json
 import logging
 from typing import Any, Final
@@ -7,13 +8,14 @@ from typing import Any, Final
 import faust
 
 from aggregator.insights import metrics
-from aggregator.insights.app import raw_topic
+from aggregator.insights.app import REQUEST_SECONDS, raw_topic
 from aggregator.insights.beginning import CLIENT
 from aggregator.rules.alerting import AlertRule, Subject, changes
 from aggregator.rules.rates import Rates
 from aggregator.settings import InsightsSettings
 from aggregator.stream.reader import UNREADABLE, open_reader
 from schemas.alert import Alert, AlertStatus
+from schemas.errors import OperatorError
 from schemas.timestamps import SECOND_MS
 from schemas.topics import Topic
 
@@ -48,10 +50,18 @@ class Alerts:
         windows = {rule.window_seconds for rule in self._rules}
         usages = {seconds: rates.within(end - seconds * SECOND_MS, end) for seconds in windows}
         for alert in list(changes(self._rules, self._firing, usages, end)):
-            await (await self._topic.send(key=alert.key, value=alert.to_json()))
+            await self._write(alert)
             self._take_note(alert)
             metrics.ALERTS.labels(alert.status.value.lower()).inc()
             log.warning("alert %s", json.dumps(alert.wire(), ensure_ascii=False))
+
+    async def _write(self, alert: Alert) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await (await self._topic.send(key=alert.key, value=alert.to_json()))
+        except TimeoutError as error:
+            topic = self._topic.get_topic_name()
+            raise OperatorError(f"Kafka took no alert on {topic} within {REQUEST_SECONDS:g} s: is it there?") from error
 
     def _take_note(self, alert: Alert) -> None:
         if alert.status is AlertStatus.FIRING:

@@ -36,13 +36,13 @@ class LiveRates:
         self._rules = rules
         reserved = [rule.pair for rule in rules if rule.pair is not None]
         self._rates = Rates(settings.rates_meters_max, reserved)
-        self._ends: dict[Any, int] | None = None
+        self._ends: dict[Any, int] = {}
         self.page: dict[str, Any] = rates_page(self._rates, now_ms())
         """What GET /rates shows; replaced as a whole, for it is read by other threads."""
         self.availability = Availability("live rates", metrics.RATES_UP, settings.stalled_seconds)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Read until `stop` is set. Raises what ends the app: a restart begins again, and misses nothing."""
+        """Read until `stop` is set. Raises OperatorError for what ends the app: a restart reads all of it again."""
         if not await self._begin(stop):
             return
         app = create_app(self._settings, self._rates)
@@ -53,6 +53,8 @@ class LiveRates:
             await app.wait(self._look_until_stopped(alerts, app, stop))
             if app.crashed:
                 raise OperatorError(f"The live rates failed ({app.crash_reason!r}).") from app.crash_reason
+        except KafkaError as error:
+            raise OperatorError(f"Kafka failed the live rates ({error!r}); a restart reads all again.") from error
         finally:
             await app.stop()
 
@@ -109,7 +111,7 @@ class LiveRates:
         for tp in partitions:
             metrics.RATES_LAG.labels(tp.partition).set(max(0, ends[tp] - positions[tp]))
         before, self._ends = self._ends, ends
-        return before is not None and all(positions.get(tp, 0) >= end for tp, end in before.items())
+        return bool(before) and all(positions.get(tp, 0) >= end for tp, end in before.items())
 
 
 def now_ms() -> int:

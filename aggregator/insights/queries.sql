@@ -74,11 +74,11 @@ WHERE delivery.id = failed.id
 
 -- name: waiting
 SELECT
-    count(*) FILTER (WHERE parked_at IS NULL) AS waiting,
-    count(parked_at) AS parked,
-    coalesce(extract(epoch FROM now() - min(created_at) FILTER (WHERE parked_at IS NULL)), 0)::float8 AS oldest_seconds
+    (SELECT count(*) FROM webhook_deliveries WHERE parked_at IS NOT NULL) AS parked,
+    count(*) AS waiting,
+    coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
 FROM webhook_deliveries
-WHERE delivered_at IS NULL
+WHERE delivered_at IS NULL AND parked_at IS NULL
 
 -- name: forget
 DELETE FROM webhook_deliveries

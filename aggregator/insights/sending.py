@@ -44,7 +44,8 @@ class Sender:
                 await self._stay_off(stop)
                 return
             await turn_on(connection)
-            async with httpx.AsyncClient(timeout=None, follow_redirects=False) as client:  # noqa: S113 - see _attempt
+            limits = httpx.Limits(max_connections=self._settings.webhook_parallel)
+            async with httpx.AsyncClient(timeout=self._settings.webhook_timeout_seconds, limits=limits) as client:
                 await self._send_until_stopped(connection, client, stop)
 
     async def _stay_off(self, stop: asyncio.Event) -> None:
@@ -87,7 +88,8 @@ class Sender:
         return len(deliveries)
 
     async def _attempt(self, client: httpx.AsyncClient, delivery: Delivery) -> str | None:
-        """Post it; returns why that failed, None where the receiver has taken it."""
+        """Post it; returns why that failed, None where the receiver has taken it. The attempt as a whole is given its
+        time, however slowly its bytes come."""
         settings = self._settings
         headers = {
             "content-type": "application/json",
@@ -95,11 +97,9 @@ class Sender:
             **signed_headers(settings.webhook_keys, delivery.id, time.time_ns() // 1_000_000, delivery.body),
         }
         try:
-            async with asyncio.timeout(
-                settings.webhook_timeout_seconds
-            ):  # of the whole attempt, however slow its bytes
+            async with asyncio.timeout(settings.webhook_timeout_seconds):
                 response = await client.post(settings.webhook_url, content=delivery.body, headers=headers)
-        except TimeoutError:
+        except (TimeoutError, httpx.TimeoutException):
             return f"no answer within {settings.webhook_timeout_seconds} s"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return f"{type(error).__name__}: {error}"
