@@ -19,9 +19,15 @@ class ConsumerSettings(PartSettings):
 class AggregatorSettings(ConsumerSettings):
     """Settings of a worker of the aggregator."""
 
-    app_id: str = Field("tally", description="names the consumer group and the transactional ids of all workers")
+    app_id: str = Field(
+        "tally", description="names the consumer group and the transactional ids; the same for all workers, for life"
+    )
     state_dir: str = Field("tally-state", description="directory of this worker's RocksDB stores, for it alone")
-    grace_seconds: int = Field(3600, ge=0, description="quiet time before a period closes, where the service sets none")
+    grace_seconds: int = Field(
+        3600,
+        ge=0,
+        description="quiet time before a period closes, where the service sets none, s; the same for all workers",
+    )
     batch_records_max: int = Field(12_000, ge=1, description="records in a batch at the most")
     poll_milliseconds: int = Field(200, ge=1, description="how long a read waits for records, ms")
     linger_milliseconds: int = Field(10, ge=0, description="how long a small batch waits for company, ms")
@@ -43,7 +49,12 @@ class ProjectorSettings(ConsumerSettings):
     """Settings of the projector."""
 
     projector_batch_records: int = Field(5_000, ge=1, description="records copied in one transaction at the most")
-    project_events: bool = Field(True, description="whether single events are copied to Postgres too, true or false")
+    project_events: bool = Field(
+        True,
+        description="whether single events are copied to Postgres too (usage_events, rejected_usage_events), true or"
+        " false; where it is off, those topics are not read, and turned on again, the copying goes on where it stood,"
+        " without what rejected-usage has deleted meanwhile (after 35 days)",
+    )
 
 
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - of all such secrets
@@ -53,10 +64,14 @@ SECRET_BYTES_MIN: Final = 24
 class InsightsSettings(ConsumerSettings):
     """Settings of the insights."""
 
-    alerts: str = Field("", description="file of the thresholds to watch, TOML; none: no alerts")
+    alerts: str = Field("", description="file of the thresholds to watch, TOML")
     rates_meters_max: int = Field(1_000, ge=1, description="meters whose live rates are kept apart at the most")
-    webhook_secret: str = Field("", repr=False, description="signs the webhooks: whsec_ and base64; several: spaces")
-    webhook_url: str = Field("", repr=False, description="where invoices and alerts are posted, https://...; none: off")
+    webhook_secret: str = Field(
+        "",
+        repr=False,
+        description="signs the webhooks: whsec_ and base64 of 24 bytes or more; several with spaces, the newest first",
+    )
+    webhook_url: str = Field("", repr=False, description="where invoices and alerts are posted, https://...")
     webhook_timeout_seconds: int = Field(15, ge=1, description="how long the receiver of a webhook may take, s")
     webhook_parallel: int = Field(16, ge=1, description="webhooks that are under way at the same time at the most")
 

@@ -77,8 +77,10 @@ CREATE TRIGGER webhook_of_opened_invoice AFTER UPDATE OF status ON invoices
     FOR EACH ROW WHEN (OLD.status = 'DRAFT' AND NEW.status = 'OPEN')
     EXECUTE FUNCTION webhook_of_opened_invoice();
 
-GRANT SELECT ON webhook_receiver TO tally_closer, tally_gateway;
-GRANT INSERT ON webhook_deliveries TO tally_closer, tally_gateway;
+GRANT SELECT ON webhook_receiver TO tally_closer;
+GRANT SELECT ON webhook_receiver TO tally_gateway;
+GRANT INSERT ON webhook_deliveries TO tally_closer;
+GRANT INSERT ON webhook_deliveries TO tally_gateway;
 GRANT SELECT, INSERT, DELETE ON webhook_receiver TO tally_insights;
 GRANT SELECT, INSERT, UPDATE, DELETE ON webhook_deliveries TO tally_insights;
 GRANT SELECT ON invoices, invoice_lines TO tally_insights;
