@@ -4,7 +4,6 @@ A worker writes all parts of a closed period in one transaction, so they follow 
 may still end between two of them. What can't become an invoice becomes a hold, with its reason, and the rest goes on.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -162,4 +161,4 @@ def _catalog_entry(invoice_id: str, part: ClosedPart) -> str:
         user_id=part.user_id,
         transitions=(Transition(version=1, status=InvoiceStatus.OPEN),),
     )
-    return json.dumps(entry.wire(), ensure_ascii=False, separators=(",", ":"))
+    return entry.model_dump_json(by_alias=True)
