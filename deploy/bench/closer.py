@@ -98,7 +98,7 @@ async def _run(workload: ClosedWorkload, directory: Path) -> Result:
 
 @asynccontextmanager
 async def _servers(directory: Path) -> AsyncIterator[tuple[LocalKafka, LocalPostgres]]:
-    directory.mkdir()
+    await asyncio.to_thread(directory.mkdir)
     kafka, postgres = LocalKafka(directory), LocalPostgres(directory)
     try:
         await kafka.start()
