@@ -42,7 +42,7 @@ def with_current(periods: Iterable[PeriodUsage], current: BillingPeriod) -> Iter
 def meter_amount(usage: MeterUsage, plan: Plan) -> int:
     """What a meter's usage comes to under a plan, in millionths; nothing where the plan's amount is flat."""
     is_priced = plan.pricing_type is PricingType.USAGE_BASED
-    return line_amount(usage.quantity, plan.unit_price(usage.meter)) if is_priced else 0
+    return line_amount(usage.quantity, plan.price(usage.meter)) if is_priced else 0
 
 
 def period_amount(usage: PeriodUsage, plan: Plan, subscription: Subscription, first: BillingPeriod) -> int:

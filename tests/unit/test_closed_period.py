@@ -72,7 +72,7 @@ def test_record_is_read_back() -> None:
         Invoicing.AUTOMATIC,
         "USDC",
     )
-    assert (part.amount, part.unit_prices) == (250_000, {"calls": 10**11})
+    assert (part.prices.amount, part.prices.unit_prices, part.prices.prices) == (250_000, {"calls": 10**11}, {})
     assert (part.start, part.end, part.sequence, part.part, part.parts) == (START, END, 2, 0, 1)
     assert (part.lines, part.first_offset, part.last_offset) == (LINES, 7, 9)
     assert part.digest == json.loads(value)["digest"]

@@ -254,7 +254,8 @@ def test_however_usage_is_split_the_invoices_add_up_to_the_rounded_price_of_the_
     invoiced: dict[str, int] = dict.fromkeys("abc", 0)
     gained: dict[str, int] = dict.fromkeys("abc", 0)
     bills: list[Bill | None] = []
-    for meter, quantity, then_closes in [*used, ("a", 0, True)]:
+    for meter, gain, then_closes in [*used, ("a", 0, True)]:
+        quantity = max(gain, -gained[meter])  # a void takes back no more than was counted
         books.use(meter, quantity)
         gained[meter] += quantity
         if then_closes:
