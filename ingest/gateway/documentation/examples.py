@@ -86,6 +86,10 @@ INVOICE: Final[Example] = {
     "periodStart": "2026-01-01T00:00:00.000Z",
     "periodEnd": "2026-02-01T00:00:00.000Z",
     "sequence": 0,
+    "digest": "7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730",
+    "logPartition": 3,
+    "firstOffset": 12,
+    "lastOffset": 1041,
     "dueAt": None,
     "paidAt": None,
     "createdAt": "2026-02-01T01:00:00.000Z",
@@ -97,6 +101,8 @@ INVOICE: Final[Example] = {
             "unitPrice": "0.000002000000",
             "amount": "3.000000",
             "eventCount": 2,
+            "price": {"model": "PER_UNIT", "included": "0.000000", "unitPrice": "0.000002000000"},
+            "chargedBefore": None,
         }
     ],
 }
@@ -120,6 +126,10 @@ MANUAL_INVOICE: Final[Example] = {
     "periodStart": None,
     "periodEnd": None,
     "sequence": None,
+    "digest": None,
+    "logPartition": None,
+    "firstOffset": None,
+    "lastOffset": None,
     "lines": [],
     "events": [],
 }
