@@ -67,6 +67,8 @@ COMMANDS = (
     Command("catalog", "mend the catalog after a loss, in Postgres or on its topic", "deploy.commands.catalog"),
     Command("audit", "recount everything from the log and compare", "deploy.commands.audit"),
     Command("redrive", "send rejected events again", "deploy.commands.redrive"),
+    Command("invoice", "print an invoice as a statement", "deploy.commands.invoice"),
+    Command("held", "closed periods without an invoice: list them, or have them tried again", "deploy.commands.held"),
     Command("bench", "measure a part", "deploy.commands.bench"),
 )
 
