@@ -62,6 +62,7 @@ def _list(held: "Sequence[asyncpg.Record]") -> None:
     for row in held:
         period = "" if row["period_start"] is None else timestamp_text(milliseconds(row["period_start"]))
         whose = "" if row["subscription_id"] is None else f"{row['subscription_id']} {period} {row['sequence']}  "
-        print(f"{row['log_partition']}:{row['log_offset']}  {row['reason']}  {whose}{row['detail']}")
+        detail = " ".join(row["detail"].split())  # Postgres's words may have several lines
+        print(f"{row['log_partition']}:{row['log_offset']}  {row['reason']}  {whose}{detail}")
     if not held:
         print("none")
