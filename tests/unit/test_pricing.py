@@ -1,6 +1,7 @@
 """Prices as tables; the oracle of the property tests is fractions.Fraction, whose round() is half-even."""
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,6 +28,7 @@ def plan(
     pricing_type: PricingType = PricingType.USAGE_BASED,
     invoicing: Invoicing = Invoicing.AUTOMATIC,
     amount: str = "2",
+    prices: Any = None,
     **unit_prices: str,
 ) -> Plan:
     return Plan.model_validate(
@@ -38,6 +40,7 @@ def plan(
             "billingInterval": BillingInterval.MONTH,
             "amount": amount,
             "unitPrices": unit_prices,
+            "prices": prices,
             "invoicing": invoicing,
         }
     )
@@ -86,6 +89,22 @@ def test_each_meter_has_its_price_and_the_plan_amount_is_the_price_of_the_others
         (
             InvoiceLine("input", 3 * ONE, 1, 0, 2),  # 3 x 10^-12 rounds to 0
             InvoiceLine("image", 5 * ONE, 2 * PRICE_ONE, 10 * ONE, 1),
+        ),
+    )
+
+
+def test_a_line_shows_the_unit_price_of_the_total_so_far() -> None:
+    """At 2 up to 10 units and at 1 beyond them. 8 are charged; 4 more make 12, which cost 12, 4 less than before."""
+    tiers = [{"upTo": "10", "unitPrice": "2"}, {"unitPrice": "1"}]
+    volume = {"model": "VOLUME", "included": "0", "tiers": tiers}
+    of_plan = plan(prices={"calls": volume, "images": {**volume, "model": "GRADUATED"}})
+    before = Charge(8 * ONE, 1, 16 * ONE)
+    lines = ClosedLine("calls", 4 * ONE, 1, before), ClosedLine("images", 4 * ONE, 1, before)
+    assert bill(of_plan, *lines, sequence=1) == Bill(
+        2 * ONE,
+        (
+            InvoiceLine("calls", 4 * ONE, PRICE_ONE, -4 * ONE, 1),
+            InvoiceLine("images", 4 * ONE, None, 6 * ONE, 1),  # 10 x 2 + 2 x 1 - 16
         ),
     )
 
@@ -158,8 +177,35 @@ def test_charge_of_a_flat_plan_counts_the_usage_and_charges_nothing_for_it() -> 
     )
 
 
+FREE_TEN = {"model": "PER_UNIT", "included": "10", "unitPrice": "0.000000333333"}
+TIERS = [{"upTo": "3", "unitPrice": "0.7000005"}, {"unitPrice": "0.1", "flatAmount": "2.000001"}]
+PRICES = {
+    "included": FREE_TEN,
+    "graduated": {"model": "GRADUATED", "tiers": TIERS},
+    "volume": {"model": "VOLUME", "included": "1", "tiers": TIERS},
+    "package": {"model": "PACKAGE", "unitPrice": "4.9999995", "packageSize": "2.5"},
+}
+
+
+@given(st.sampled_from(sorted(PRICES)), st.lists(st.integers(0, 40 * ONE), min_size=1, max_size=6))
+def test_sequences_add_up_to_the_rounded_price_of_the_total(meter: str, totals: list[int]) -> None:
+    """Rounding never makes or loses money, however usage and voids were split among the sequences of a period."""
+    of_plan = plan(prices=PRICES)
+    charged, invoiced, sequence = Charge(), 0, 0
+    for total in totals:
+        line = ClosedLine(meter, total - charged.quantity, 1, charged)
+        priced = bill(of_plan, line, sequence=sequence)
+        if priced is not None:  # an adjustment of 0 is none, and its usage waits
+            invoiced += priced.amount
+            charged = charge_after(line, of_plan)
+            sequence += 1
+    at_once = bill(of_plan, ClosedLine(meter, totals[-1], 1))
+    assert at_once is not None
+    assert invoiced == at_once.amount
+
+
 @given(st.lists(quantities, min_size=1, max_size=6), st.integers(min_value=0, max_value=10**18))
-def test_sequences_add_up_to_the_rounded_price_of_the_total(totals: list[int], price: int) -> None:
+def test_sequences_at_a_unit_price_add_up_to_the_rounded_price_of_the_total(totals: list[int], price: int) -> None:
     """Rounding never makes or loses money, however usage and voids were split among the sequences of a period."""
     of_plan = plan().model_copy(update={"unit_prices": {"calls": price}})
     charged, invoiced = Charge(), 0
