@@ -162,6 +162,8 @@ class ClosedPart:
     first_offset: int | None
     last_offset: int | None
     digest: str
+    part_digests: tuple[str, ...]
+    """Of the last part only: the digests of those before it."""
 
 
 def parse_closed_part(value: bytes) -> ClosedPart:
@@ -217,4 +219,5 @@ def _closed_part(document: dict[str, Any]) -> ClosedPart:
         first_offset=document["firstOffset"],
         last_offset=document["lastOffset"],
         digest=document["digest"],
+        part_digests=tuple(document["partDigests"] if document["part"] + 1 == document["parts"] else ()),
     )

@@ -5,6 +5,7 @@ Everything here is exact: a quantity is in 10^-6, a price in 10^-12, and so an a
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Any, Final
 
@@ -104,6 +105,7 @@ class Price(WireModel):
     tiers: Tiers
 
     @classmethod
+    @lru_cache(maxsize=4096)  # plans have few prices, and each line of each invoice asks for one
     def per_unit(cls, unit_price: int) -> "Price":
         """The price of a meter each unit of which costs the same, in 10^-12."""
         return cls.model_construct(

@@ -128,6 +128,9 @@ class Assembly:
 
     def _settle(self, offset: int, parts: list[ClosedPart]) -> Invoice | Hold | None:
         last = parts[-1]
+        if last.part_digests != tuple(part.digest for part in parts[:-1]):
+            detail = "The last part was made with other parts than those before it."
+            return Hold(self._partition, offset, HoldReason.INCOMPLETE, detail, _key(last))
         try:
             bill = bill_of(parts)
             if bill is None:

@@ -100,6 +100,17 @@ async def test_a_period_with_a_part_missing_is_held_and_the_rest_goes_on(world: 
     assert await world.holds() == [("INCOMPLETE", "sub_1", 0), ("INCOMPLETE", "sub_1", 0)]
 
 
+async def test_a_period_whose_parts_are_of_two_closings_is_held(world: World) -> None:
+    one, other = (
+        period("sub_1", *(ClosedLine(f"meter-{n:04d}", n * unit, 1) for n in range(1_500))) for unit in (1, 2)
+    )
+    (first, _), (_, last) = one.records(), other.records()
+    await world.append("sub_1", *first)
+    await world.append("sub_1", *last)
+    await world.run_closer()
+    assert (await world.amounts(), await world.holds()) == ({}, [("INCOMPLETE", "sub_1", 0)])
+
+
 async def test_a_period_whose_transaction_was_aborted_gets_no_invoice(world: World) -> None:
     topic, partition = world.settings.topic(Topic.CLOSED_PERIODS), partition_of("sub_1", PARTITIONS)
     worker = AIOKafkaProducer(bootstrap_servers=world.settings.kafka, transactional_id=f"{topic}-worker")
