@@ -47,12 +47,18 @@ Invoice 1f7b7c1e-4d3f-5a83-9d26-0f1c6f1f3a5d, OPEN
   sequence      0, the regular invoice of the period
   written       2026-02-01T01:00:00.000Z
 
+image
+  quantity      15 in 1 event
+  price         GRADUATED, 10 included, 5 to pay for
+                5 x 0.04, tier up to 100                                        0.200000
+  amount                                                                        0.200000
+
 token_generated
   quantity      1500000 in 2 events
   price         1500000 x 0.000002                                              3.000000
   amount                                                                        3.000000
 
-Total 3.000000 USDC
+Total 3.200000 USDC
 
   log           offsets 12 to 1041 of partition 3, usage-events
   digest        7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730
