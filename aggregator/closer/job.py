@@ -61,8 +61,7 @@ class Closer:
         await keep_running(lambda: self._session(stop), self.availability, "closer", stop)
 
     async def _session(self, stop: asyncio.Event) -> None:
-        seconds = self._settings.closer_lease_seconds
-        async with connected(self._settings.database_url, ROLE, seconds) as connection:
+        async with connected(self._settings.database_url, ROLE) as connection:
             lease = await self._wait_for_lease(connection, stop)
             if lease is None:
                 return

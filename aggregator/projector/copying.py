@@ -26,7 +26,6 @@ from schemas.topics import Topic
 log = logging.getLogger(__name__)
 
 CONSUMER: Final = "projector"
-IDLE_SECONDS: Final = 60
 ROLE: Final = "tally_projector"
 LOOK_EVERY_SECONDS: Final = 2.0
 """How often the lag is measured. With nothing to do, it also shows whether Kafka and Postgres are there at all."""
@@ -82,7 +81,7 @@ class Copying:
     async def _session(self, stop: asyncio.Event) -> None:
         settings = self._settings
         async with (
-            connected(settings.database_url, ROLE, IDLE_SECONDS) as connection,
+            connected(settings.database_url, ROLE) as connection,
             open_reader(settings.kafka, "tally-projector", list(self._topics)) as reader,
             self._open_source(settings, reader) as source,
         ):

@@ -52,7 +52,7 @@ async def test_a_closer_that_was_stopped_for_longer_than_its_lease_writes_nothin
     assert await world.holds() == []
 
 
-async def test_a_closer_that_was_stopped_in_its_transaction_holds_up_no_other_for_longer_than_its_lease(
+async def test_a_closer_that_was_stopped_in_its_transaction_does_not_hold_up_others_for_ever(
     world: World,
 ) -> None:
     async def is_taken() -> bool:
