@@ -26,6 +26,7 @@ lint: $(READY) ## check style and types
 	$(BIN)/mypy
 
 docs: $(READY) ## generate the pages that are made of the code
+	$(BIN)/python -m deploy.settings_page > docs/settings.md
 	$(BIN)/python -m deploy.metrics_page > docs/metrics.md
 
 ci: lint test ## do what CI does

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from aggregator.engine.halt import HaltReason
 from deploy.local.directory import hold_data_directory
 
 EVERYWHERE_FREE = ("--http-port", "0", "--kafka-port", "0", "--postgres-port", "0")
@@ -107,7 +108,12 @@ def told(run: subprocess.CompletedProcess[str]) -> str:
         ("topics", {"TALLY_KAFKA": AWAY}, FAILED, f"No Kafka broker answers at {AWAY}; start it, or set TALLY_KAFKA "),
         ("topics --kafka none.invalid", {}, FAILED, "No Kafka broker answers at none.invalid; start it, or set "),
         ("topics --kafka a:b:c", {}, USAGE, "(TALLY_KAFKA) can't be 'a:b:c': write HOST:PORT[,HOST:PORT...]."),
-        ("aggregator", {"TALLY_KAFKA": AWAY}, FAILED, f"No Kafka broker answers at {AWAY}; start it, or check "),
+        (
+            "aggregator",
+            {"TALLY_KAFKA": AWAY},
+            HaltReason.NO_BROKER.code,
+            f"No Kafka broker answers at {AWAY}; start Kafka, or check TALLY_KAFKA",
+        ),
         # Postgres
         ("migrate", {"TALLY_DATABASE_URL": f"postgresql://{AWAY}/x"}, FAILED, f"Postgres at {AWAY} can't be used ("),
         (
