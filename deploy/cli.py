@@ -69,6 +69,7 @@ COMMANDS = (
     Command("catalog", "mend the catalog after a loss, in Postgres or on its topic", "deploy.commands.catalog"),
     Command("audit", "recount everything from the log and compare", "deploy.commands.audit"),
     Command("doctor", "look at a deployment, and say what is wrong and what to do", "deploy.commands.doctor"),
+    Command("recount", "recount one subscription and show the difference to its invoices", "deploy.commands.recount"),
     Command("redrive", "send rejected events again", "deploy.commands.redrive"),
     Command("invoice", "print an invoice as a statement", "deploy.commands.invoice"),
     Command("held", "closed periods without an invoice: list them, or have them tried again", "deploy.commands.held"),
