@@ -1,6 +1,7 @@
 """An invoice as a text that a person can follow: from what is owed to the price of each line, and on to the log."""
 
 from collections.abc import Iterator
+from shlex import quote as quoted
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -115,7 +116,7 @@ def _evidence(invoice: Document) -> Iterator[str]:
     yield _labelled("digest", invoice["digest"])
     yield _labelled("events", events)
     yield _labelled(
-        "recount", f"tally recount --subscription {invoice['subscriptionId']} --period {invoice['periodStart']}"
+        "recount", f"tally recount --subscription {quoted(invoice['subscriptionId'])} --period {invoice['periodStart']}"
     )
 
 

@@ -106,12 +106,14 @@ def test_the_statement_of_an_invoice_made_by_hand() -> None:
     }
 
 
-def test_a_flat_amount_is_said_and_an_id_is_spelled_for_a_url() -> None:
+def test_a_flat_amount_is_said_and_ids_are_spelled_for_a_url_and_a_shell() -> None:
     flat = {**examples.INVOICE_WITH_EVENTS, "id": "a b/c", "firstOffset": None, "lastOffset": None}
+    flat["subscriptionId"] = "ada's sub"
     flat["lines"] = [line("calls", "1.000000", "0.000000", None, eventCount=1)]
     text = statement(flat)
     assert "  quantity      1 in 1 event\n  price         none of its own: the plan's amount is flat\n" in text
     assert "?invoiceId=a%20b%2Fc" in text
+    assert """--subscription 'ada'"'"'s sub' --period""" in text
     assert "  log           none\n" in text
 
 
