@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from schemas.canonical import canonical_json, digest
+from schemas.canonical import digest, sealed
 from schemas.decimals import PRICE_PLACES, decimal_text, scaled_of_own
 from schemas.plan import Invoicing, Plan, PricingType
 from schemas.timestamps import timestamp_of_own, timestamp_text
@@ -75,8 +75,8 @@ class ClosedPeriod:
             value = self._part(part, len(parts), lines)
             if part == len(parts) - 1:
                 value["partDigests"] = list(digests)
-            value["digest"] = digest(value)
-            digests.append(value["digest"])
+            part_digest, record = sealed(value)
+            digests.append(part_digest)
             key = [
                 self.subscription_id,
                 timestamp_text(self.start),
@@ -85,7 +85,7 @@ class ClosedPeriod:
             ]
             yield (
                 json.dumps(key, ensure_ascii=False, separators=(",", ":")).encode(),
-                canonical_json(value),
+                record,
             )
 
     def _part(self, part: int, parts: int, lines: Sequence[ClosedLine]) -> dict[str, Any]:
