@@ -35,6 +35,8 @@ def _in_order(keys: Collection[str]) -> list[str]:
 
 
 def _sorted(value: Any) -> Any:
+    if type(value) is str:  # most of them
+        return value
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in _in_order(value)}
     if isinstance(value, (list, tuple)):

@@ -29,6 +29,11 @@ class Charge:
             "amount": decimal_text(self.amount),
         }
 
+    def to_json(self) -> str:
+        """The fields as JSON."""
+        quantity, amount = decimal_text(self.quantity), decimal_text(self.amount)
+        return f'{{"quantity":"{quantity}","eventCount":{self.event_count},"amount":"{amount}"}}'
+
     @classmethod
     def of_wire(cls, document: dict[str, Any]) -> "Charge":
         """The inverse of wire()."""
