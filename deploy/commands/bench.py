@@ -1,10 +1,10 @@
-"""`tally bench engine|gateway`."""
+"""`tally bench engine|gateway|closing`."""
 
 import argparse
 import json
 from typing import Any
 
-from deploy.bench import engine, gateway
+from deploy.bench import closing, engine, gateway
 from deploy.bench.workload import Workload
 from deploy.flags import whole_number
 
@@ -25,6 +25,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--seconds", type=whole_number(1), default=8, help="how long each load lasts, s (8)")
     part.add_argument("--connections", type=whole_number(1), default=64, help="open connections of single POSTs (64)")
     part.set_defaults(bench=_gateway)
+    part = parts.add_parser("closing", help="very many periods that end at one moment, while usage goes on")
+    part.add_argument("--periods", type=whole_number(1), default=100_000, help="periods that end then (100000)")
+    part.add_argument("--rate", type=whole_number(1), default=200, help="events a second that wait for verdicts (200)")
+    part.add_argument(
+        "--meters", type=whole_number(0), default=0, help="meters of one more period, such as 300000; 0 for none (0)"
+    )
+    part.set_defaults(bench=_closing)
     for part in parts.choices.values():
         part.add_argument("--json", action="store_true", help="print the result as one line of JSON")
 
@@ -45,6 +52,10 @@ async def _engine(arguments: argparse.Namespace) -> dict[str, Any]:
 
 async def _gateway(arguments: argparse.Namespace) -> dict[str, Any]:
     return await gateway.bench(arguments.seconds, arguments.connections)
+
+
+async def _closing(arguments: argparse.Namespace) -> dict[str, Any]:
+    return await closing.bench(closing.Closings(arguments.periods, arguments.rate, arguments.meters))
 
 
 def _print_table(result: dict[str, Any]) -> None:
