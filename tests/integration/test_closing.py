@@ -10,10 +10,11 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from aggregator.closer.job import Closer
+from aggregator.settings import CloserSettings
 from schemas.timestamps import parse_timestamp, timestamp_text
 from schemas.topics import DAY_MS, Topic, partition_of
-from tests.integration.audit_world import copying_to_postgres
-from tests.integration.stream_world import eventually
+from tests.integration.stream_world import eventually, working
 from tests.integration.worker import Deployment, deployment
 
 TODAY = int(time.time() * 1_000) // DAY_MS * DAY_MS
@@ -104,7 +105,9 @@ async def test_a_period_of_very_many_meters_becomes_one_invoice(
         for number in range(METERS):
             value = json.dumps(event("big", f"meter_{number:05d}", JANUARY)).encode()
             await producer.send(topic, value, key=b"big", partition=home)
-    async with tally.worker(TALLY_GRACE_SECONDS="1"), copying_to_postgres(tally.settings, database_url):
+    fields = {**tally.settings.model_dump(include={"kafka", "topic_prefix"}), "database_url": database_url}
+    closer = Closer(CloserSettings.model_validate(fields))
+    async with tally.worker(TALLY_GRACE_SECONDS="1"), working(closer.run):
 
         async def is_invoiced() -> bool:
             return bool(await database.fetchval("SELECT count(*) FROM invoice_lines"))

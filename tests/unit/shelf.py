@@ -93,7 +93,7 @@ class Shelf:
     def tick(self, now: int) -> list[tuple[str, int, int | None]]:
         """One round. Returns subscription, start and sequence of each period it closes; None for no invoice."""
         round_ = asyncio.run(self.agenda.round(now, self.pace))
-        self._write(round_)
+        self.write(round_)
         self.periods |= {(closed.account.subscription.id, closed.period.start) for closed in round_.closed}
         return [
             (
@@ -104,7 +104,7 @@ class Shelf:
             for closed in round_.closed
         ]
 
-    def _write(self, round_: Round) -> None:
+    def write(self, round_: Round) -> None:
         changes = Changes()
         for of_account, period, closing in round_.closed:
             subscription_id = of_account.subscription.id
