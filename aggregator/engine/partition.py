@@ -21,7 +21,7 @@ from aggregator.engine.sources import Ends, Sources, last_record, portions
 from aggregator.engine.stores import Stores
 from aggregator.engine.tables import Tables
 from aggregator.engine.tending import Tending
-from aggregator.engine.transaction import BATCH_BYTES_MAX
+from aggregator.engine.transaction import BATCH_BYTES_MAX, BROKERS_TIMEOUT_MS_MAX, LARGEST
 from aggregator.rules.arriving import decide_arrivals
 from aggregator.rules.bisecting import bisected
 from aggregator.rules.deciding import decide
@@ -116,7 +116,7 @@ class Partition:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=settings.kafka,
             transactional_id=f"{settings.topic_prefix}{settings.app_id}-{self.number}",
-            transaction_timeout_ms=timeout_ms,
+            transaction_timeout_ms=min(LARGEST * timeout_ms, BROKERS_TIMEOUT_MS_MAX),
             request_timeout_ms=timeout_ms,
             max_batch_size=BATCH_BYTES_MAX,
             linger_ms=0,

@@ -94,12 +94,17 @@ async def _run(closings: Closings, settings: Settings, directory: Path) -> dict[
             await _use_many_meters(producer, settings, closings, usage)
             answering = asyncio.create_task(_answers(settings, usage, stop))
             sending = asyncio.create_task(_send(producer, settings, closings, usage, stop))
-            closed_at = await _watch(settings, closings, due_ms, process)
-            over_at = time.time()
-            await asyncio.sleep(WINDOW_SECONDS)
-            memory = resident_mib(process.pid)
-            stop.set()
-            await asyncio.gather(sending, answering)
+            try:
+                closed_at = await _watch(settings, closings, due_ms, process)
+                over_at = time.time()
+                await asyncio.sleep(WINDOW_SECONDS)
+                memory = resident_mib(process.pid)
+                stop.set()
+                await asyncio.gather(sending, answering)
+            finally:
+                for task in (sending, answering):
+                    task.cancel()
+                await asyncio.gather(sending, answering, return_exceptions=True)
     finally:
         await producer.stop()
     due_at = due_ms / 1_000
