@@ -17,8 +17,8 @@ SLOWEST_BYTES_PER_SECOND = 2 << 20
 """A transaction may take so much longer than an ordinary one as its bytes take at this rate: a period of 300,000 meters
 closes in one of 111 MB, and would be tried for ever if that came too late."""
 LARGEST = 10
-"""How many times as long as an ordinary transaction the largest may take: that is what the broker is told. It then keeps
-what a dead worker left open for longer, but only until the next owner of the partition begins."""
+"""How many times as long as an ordinary transaction the largest may take: that is what the broker is told. It then
+keeps what a dead worker left open for longer, but only until the next owner of the partition begins."""
 BROKERS_TIMEOUT_MS_MAX = 900_000
 """What brokers allow by default (transaction.max.timeout.ms)."""
 
