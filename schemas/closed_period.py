@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from schemas.canonical import canonical_json, digest
+from schemas.canonical import digest, sealed
 from schemas.decimals import PRICE_PLACES, decimal_text, scaled_of_own
 from schemas.plan import Invoicing, Plan, PricingType
 from schemas.price import Price
@@ -31,6 +31,11 @@ class Charge:
             "eventCount": self.event_count,
             "amount": decimal_text(self.amount),
         }
+
+    def to_json(self) -> str:
+        """The fields as JSON."""
+        quantity, amount = decimal_text(self.quantity), decimal_text(self.amount)
+        return f'{{"quantity":"{quantity}","eventCount":{self.event_count},"amount":"{amount}"}}'
 
     @classmethod
     def of_wire(cls, document: dict[str, Any]) -> "Charge":
@@ -78,8 +83,8 @@ class ClosedPeriod:
             value = self._part(part, len(parts), lines)
             if part == len(parts) - 1:
                 value["partDigests"] = list(digests)
-            value["digest"] = digest(value)
-            digests.append(value["digest"])
+            part_digest, record = sealed(value)
+            digests.append(part_digest)
             key = [
                 self.subscription_id,
                 timestamp_text(self.start),
@@ -88,7 +93,7 @@ class ClosedPeriod:
             ]
             yield (
                 json.dumps(key, ensure_ascii=False, separators=(",", ":")).encode(),
-                canonical_json(value),
+                record,
             )
 
     def _part(self, part: int, parts: int, lines: Sequence[ClosedLine]) -> dict[str, Any]:
