@@ -73,8 +73,10 @@ def composed(engine_name: str, image: str) -> Iterator[Composed]:
     compose = Compose(engine_name, "tally-test", settings)
     try:
         compose("up", "--build", "--detach")
-        started = Composed(compose, ports, "")
-        eventually(started.is_ready, UP_SECONDS)
+        try:
+            eventually(Composed(compose, ports, "").is_ready, UP_SECONDS)
+        except TimeoutError as error:
+            raise AssertionError(f"The gateway is not ready:\n{compose('logs', '--tail', '10')}") from error
         printed = compose("run", "--rm", "--entrypoint", "cat", "setup", "api-key")
         (key,) = re.findall(r"tally_[\w-]{43}", printed)
         yield Composed(compose, ports, key)
