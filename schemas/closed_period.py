@@ -8,6 +8,8 @@ from typing import Any, Final, NoReturn
 from schemas.canonical import canonical_json, digest
 from schemas.decimals import PRICE_PLACES, decimal_text, scaled_of_own
 from schemas.plan import Invoicing, Plan, PricingType
+from schemas.price import Price
+from schemas.pricing import Prices
 from schemas.timestamps import timestamp_of_own, timestamp_text
 
 PART_LINES_MAX: Final = 1_000
@@ -89,7 +91,6 @@ class ClosedPeriod:
             )
 
     def _part(self, part: int, parts: int, lines: Sequence[ClosedLine]) -> dict[str, Any]:
-        named = self.plan.unit_prices
         return {
             "subscriptionId": self.subscription_id,
             "serviceId": self.service_id,
@@ -98,12 +99,7 @@ class ClosedPeriod:
             "pricingType": self.plan.pricing_type.value,
             "invoicing": self.plan.invoicing.value,
             "currency": self.plan.currency,
-            "prices": {
-                "amount": decimal_text(self.plan.amount),
-                "unitPrices": {
-                    line.meter: decimal_text(named[line.meter], PRICE_PLACES) for line in lines if line.meter in named
-                },
-            },
+            "prices": _prices_wire(self.plan, [line.meter for line in lines]),
             "periodStart": timestamp_text(self.start),
             "periodEnd": timestamp_text(self.end),
             "sequence": self.sequence,
@@ -123,6 +119,27 @@ class ClosedPeriod:
         }
 
 
+def _prices_wire(prices: Prices, meters: Sequence[str]) -> dict[str, Any]:
+    """What these meters cost. `prices` is left out where it is empty, as it is in records from before there were any:
+    their digests must not change."""
+    unit_prices = prices.unit_prices
+    named = {meter: prices.prices[meter].wire() for meter in meters if meter in prices.prices}
+    return {
+        "amount": decimal_text(prices.amount),
+        "unitPrices": {
+            meter: decimal_text(unit_prices[meter], PRICE_PLACES) for meter in meters if meter in unit_prices
+        },
+    } | ({"prices": named} if named else {})
+
+
+def _prices_of_wire(document: dict[str, Any]) -> Prices:
+    return Prices.model_construct(
+        amount=scaled_of_own(document["amount"]),
+        unit_prices={meter: scaled_of_own(price, PRICE_PLACES) for meter, price in document["unitPrices"].items()},
+        prices={meter: Price.model_validate(price) for meter, price in document.get("prices", {}).items()},
+    )
+
+
 @dataclass(slots=True, frozen=True)
 class ClosedPart:
     """One record of `closed-periods` as the closer reads it."""
@@ -134,8 +151,7 @@ class ClosedPart:
     pricing_type: PricingType
     invoicing: Invoicing
     currency: str
-    amount: int
-    unit_prices: dict[str, int]
+    prices: Prices
     start: int
     end: int
     sequence: int
@@ -163,7 +179,6 @@ def _refuse_float(digits: str) -> NoReturn:
 
 
 def _closed_part(document: dict[str, Any]) -> ClosedPart:
-    prices = document["prices"]
     return ClosedPart(
         subscription_id=document["subscriptionId"],
         service_id=document["serviceId"],
@@ -172,8 +187,7 @@ def _closed_part(document: dict[str, Any]) -> ClosedPart:
         pricing_type=PricingType(document["pricingType"]),
         invoicing=Invoicing(document["invoicing"]),
         currency=document["currency"],
-        amount=scaled_of_own(prices["amount"]),
-        unit_prices={m: scaled_of_own(price, PRICE_PLACES) for m, price in prices["unitPrices"].items()},
+        prices=_prices_of_wire(document["prices"]),
         start=timestamp_of_own(document["periodStart"]),
         end=timestamp_of_own(document["periodEnd"]),
         sequence=document["sequence"],

@@ -161,6 +161,29 @@ Quantity = Annotated[
 ]
 """A quantity or an amount, in millionths."""
 
+_QUANTITY_OR_NULL: Final = {
+    **_json_schema(QUANTITY_PLACES),
+    "anyOf": [*_json_schema(QUANTITY_PLACES)["anyOf"], {"type": "null"}],
+}
+
+OptionalQuantity = Annotated[
+    int | None,
+    PlainValidator(lambda value: None if value is None else quantity(value)),
+    PlainSerializer(lambda value: None if value is None else decimal_text(value)),
+    WithJsonSchema(_QUANTITY_OR_NULL, mode="validation"),
+    WithJsonSchema({"anyOf": [_text_schema(QUANTITY_PLACES), {"type": "null"}]}, mode="serialization"),
+]
+"""As Quantity, but null means omitted, and omitted stays None."""
+
+OmittableQuantity = Annotated[
+    int,
+    PlainValidator(lambda value: 0 if value is None else quantity(value)),
+    PlainSerializer(decimal_text),
+    WithJsonSchema(_QUANTITY_OR_NULL, mode="validation"),
+    WithJsonSchema(_text_schema(QUANTITY_PLACES), mode="serialization"),
+]
+"""As Quantity, but null means omitted, and omitted is 0."""
+
 UnitPrice = Annotated[
     int,
     PlainValidator(unit_price),

@@ -63,6 +63,8 @@ def _reason(kind: str) -> Reason:
 def _message(details: ErrorDetails) -> str:
     if details["type"] == "missing":
         return "is required"
+    if details["type"] in ("dict_type", "model_type"):
+        return "must be a JSON object"
     message = details["msg"]
     return message if details["type"] in REASONS else message[:1].lower() + message[1:]
 

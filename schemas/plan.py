@@ -1,11 +1,10 @@
 """A plan: how usage of a service becomes an amount. Plans never change: a new price is a new plan."""
 
 from enum import StrEnum
-from typing import Any
 
-from pydantic import GetJsonSchemaHandler, field_validator, model_validator
+from pydantic import GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema
 
 from schemas.billing_period import BillingInterval
 from schemas.pricing import Prices
@@ -40,27 +39,13 @@ class NewPlan(Prices):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Of what is sent, the null that _null_means_omitted takes."""
+        """Of what is sent, the null that means omitted."""
         schema = handler(core_schema)
         if handler.mode == "validation":
             properties = handler.resolve_ref_schema(schema)["properties"]
-            properties["unitPrices"] = {"anyOf": [properties["unitPrices"], {"type": "null"}]}
+            for name in ("unitPrices", "prices"):
+                properties[name] = {"anyOf": [properties[name], {"type": "null"}]}
         return schema
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_what_would_be_billed_wrongly(cls, document: Any) -> Any:
-        if isinstance(document, dict) and document.get("prices") is not None:
-            raise PydanticCustomError(
-                "field_invalid",
-                "prices (tiers, packages) are not supported yet; use unitPrices",
-            )
-        return document
-
-    @field_validator("unit_prices", mode="before")
-    @classmethod
-    def _null_means_omitted(cls, value: Any) -> Any:
-        return {} if value is None else value
 
 
 class Plan(NewPlan):
@@ -68,8 +53,3 @@ class Plan(NewPlan):
 
     id: Text
     version: int = 1
-
-    @property
-    def prices(self) -> Prices:
-        """Only the prices of the plan."""
-        return Prices(amount=self.amount, unit_prices=self.unit_prices)

@@ -101,6 +101,14 @@ class Subscription(NewSubscription):
                 return change.payment_plan_id
         return self.payment_plan_id
 
+    def is_first_under_its_plan(self, period: BillingPeriod, first: BillingPeriod) -> bool:
+        """Whether a period is the first one of the subscription's life under the plan that is in force in it; `first`
+        is the period in which the subscription came to be."""
+        began = [first.start, *(change.start for change in self.plan_changes if change.start > first.start)]
+        plan_id = self.plan_id_at(period.start)
+        under_it = [start for start in began if self.plan_id_at(start) == plan_id]
+        return under_it[:1] == [period.start] and self.overlaps(period)
+
     @property
     def plan_ids(self) -> tuple[str, ...]:
         """Every plan under which it is or was, or is going to be; the first one first."""

@@ -142,7 +142,7 @@ def _line_rows(invoice: Invoice) -> Iterator[tuple[Any, ...]]:
             invoice.id,
             line.meter,
             decimal_text(line.quantity),
-            decimal_text(line.unit_price, PRICE_PLACES),
+            None if line.unit_price is None else decimal_text(line.unit_price, PRICE_PLACES),
             decimal_text(line.amount),
             line.event_count,
         )

@@ -61,6 +61,11 @@ class Account:
         """Whether a period overlaps the subscription's life, so that it is invoiced even without usage."""
         return self.subscription.overlaps(period)
 
+    def is_first_under_its_plan(self, period: BillingPeriod) -> bool:
+        """Whether a period is the first one of the subscription's life under its plan, the one that ONE_TIME charges: a
+        plan that comes back is not charged again."""
+        return self.subscription.is_first_under_its_plan(period, self.first_period())
+
 
 class Catalog(Protocol):
     """What rules ask of the catalog; None where it holds no such id."""

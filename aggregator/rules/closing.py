@@ -96,5 +96,5 @@ def _is_invoiced(
     if state.next_sequence > 0:  # an adjustment whose lines are all 0 is not written; its usage waits for the next
         return changes and pricing_type is PricingType.USAGE_BASED
     if pricing_type is PricingType.ONE_TIME:
-        return period == account.first_period()
+        return account.is_first_under_its_plan(period)
     return bool(lines) or account.has_period(period)

@@ -8,18 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.closed_period import Charge, ClosedLine, ClosedPart
-from schemas.decimals import PRICE_ONE, QUANTITY_ONE
 from schemas.plan import Invoicing, Plan, PricingType
+from schemas.price import Price
 from schemas.pricing import line_amount
 
 
 @dataclass(slots=True, frozen=True)
 class InvoiceLine:
-    """What one meter costs. Quantity and amount are in millionths, the unit price in 10^-12."""
+    """What one meter costs. Quantity and amount are in millionths, the unit price is in 10^-12, and None where there is
+    no such one price."""
 
     meter: str
     quantity: int
-    unit_price: int
+    unit_price: int | None
     amount: int
     event_count: int
 
@@ -38,7 +39,7 @@ def charge_after(line: ClosedLine, plan: Plan) -> Charge:
     return Charge(
         quantity,
         line.charged_before.event_count + line.event_count,
-        line_amount(quantity, plan.unit_price(line.meter)) if plan.pricing_type is PricingType.USAGE_BASED else 0,
+        line_amount(quantity, plan.price(line.meter)) if plan.pricing_type is PricingType.USAGE_BASED else 0,
     )
 
 
@@ -53,7 +54,7 @@ def bill_of(parts: Sequence[ClosedPart]) -> Bill | None:
 
 
 def _usage_bill(parts: Sequence[ClosedPart], *, is_adjustment: bool) -> Bill | None:
-    lines = tuple(_priced(line, _unit_price(part, line.meter)) for part in parts for line in part.lines)
+    lines = tuple(_priced(line, part.prices.price(line.meter)) for part in parts for line in part.lines)
     if is_adjustment and not any(line.amount for line in lines):
         return None
     return Bill(sum(line.amount for line in lines), lines)
@@ -61,15 +62,10 @@ def _usage_bill(parts: Sequence[ClosedPart], *, is_adjustment: bool) -> Bill | N
 
 def _flat_bill(parts: Sequence[ClosedPart]) -> Bill:
     lines = (InvoiceLine(line.meter, line.quantity, 0, 0, line.event_count) for part in parts for line in part.lines)
-    return Bill(parts[0].amount, tuple(lines))
+    return Bill(parts[0].prices.amount, tuple(lines))
 
 
-def _priced(line: ClosedLine, unit_price: int) -> InvoiceLine:
-    before = line.charged_before
-    amount = line_amount(before.quantity + line.quantity, unit_price) - before.amount
-    return InvoiceLine(line.meter, line.quantity, unit_price, amount, line.event_count)
-
-
-def _unit_price(part: ClosedPart, meter: str) -> int:
-    named = part.unit_prices.get(meter)
-    return part.amount * (PRICE_ONE // QUANTITY_ONE) if named is None else named
+def _priced(line: ClosedLine, price: Price) -> InvoiceLine:
+    before, through = line.charged_before, line.charged_before.quantity + line.quantity
+    amount = line_amount(through, price) - before.amount
+    return InvoiceLine(line.meter, line.quantity, price.unit_price_at(through), amount, line.event_count)

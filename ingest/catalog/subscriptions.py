@@ -12,7 +12,7 @@ from ingest.catalog.plans import check_plan, find_plan, known_plan
 from ingest.refused import Refused
 from schemas.billing_period import BillingInterval, BillingPeriod, Calendar
 from schemas.catalog import Transition
-from schemas.plan import Plan, PricingType
+from schemas.plan import Plan
 from schemas.rejection import FieldError, Reason, Rejection
 from schemas.subscription import (
     FINAL_STATUSES,
@@ -120,8 +120,6 @@ def _unfit(plan: Plan, first: Plan) -> str | None:
         return f"must be a plan with the billingInterval {first.billing_interval}, which a subscription keeps"
     if plan.billing_interval is BillingInterval.NONE:
         return "can't change where the billingInterval is NONE: there is no next period"
-    if plan.pricing_type is PricingType.ONE_TIME:
-        return "must not be a plan that is ONE_TIME: it would be due in the subscription's first period only"
     return None
 
 

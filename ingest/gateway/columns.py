@@ -19,3 +19,8 @@ def optional_time_text(at: datetime | None) -> str | None:
 def number_text(number: Decimal) -> str:
     """A decimal with all the places of its column."""
     return f"{number:f}"
+
+
+def optional_number_text(number: Decimal | None) -> str | None:
+    """As number_text(), None for None."""
+    return None if number is None else number_text(number)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.gateway.columns import number_text, optional_time_text, time_text
+from ingest.gateway.columns import number_text, optional_number_text, optional_time_text, time_text
 from ingest.gateway.usage_views import UsageEventView, usage_event_view
 from ingest.queries import named_queries
 from schemas.catalog import WireModel
@@ -24,11 +24,12 @@ EVENTS_MAX: Final = 100
 
 
 class InvoiceLineView(WireModel):
-    """What one meter is charged for; decimals as text, as Postgres has them."""
+    """What one meter is charged for; decimals as text, as Postgres has them. The unit price is null where not all units
+    cost the same."""
 
     meter: str
     quantity: DecimalText
-    unit_price: PriceText
+    unit_price: PriceText | None
     amount: DecimalText
     event_count: int
 
@@ -84,7 +85,7 @@ async def _lines(connection: "Connection", invoice_ids: Sequence[str]) -> defaul
             InvoiceLineView(
                 meter=line["meter"],
                 quantity=number_text(line["quantity"]),
-                unit_price=number_text(line["unit_price"]),
+                unit_price=optional_number_text(line["unit_price"]),
                 amount=number_text(line["amount"]),
                 event_count=line["event_count"],
             )

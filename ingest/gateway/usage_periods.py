@@ -42,15 +42,15 @@ def with_current(periods: Iterable[PeriodUsage], current: BillingPeriod) -> Iter
 def meter_amount(usage: MeterUsage, plan: Plan) -> int:
     """What a meter's usage comes to under a plan, in millionths; nothing where the plan's amount is flat."""
     is_priced = plan.pricing_type is PricingType.USAGE_BASED
-    return line_amount(usage.quantity, plan.unit_price(usage.meter)) if is_priced else 0
+    return line_amount(usage.quantity, plan.price(usage.meter)) if is_priced else 0
 
 
 def period_amount(usage: PeriodUsage, plan: Plan, subscription: Subscription, first: BillingPeriod) -> int:
     """What all invoices of a period come to by now, in millionths. `first` is the period in which the subscription came
-    to be, the only one that a plan of type ONE_TIME charges."""
+    to be."""
     if plan.pricing_type is PricingType.USAGE_BASED:
         return sum(meter_amount(meter, plan) for meter in usage.meters)
     if plan.pricing_type is PricingType.ONE_TIME:
-        return plan.amount if usage.period == first else 0
+        return plan.amount if subscription.is_first_under_its_plan(usage.period, first) else 0
     is_used = any(meter.event_count for meter in usage.meters)
     return plan.amount if is_used or subscription.overlaps(usage.period) else 0

@@ -56,6 +56,74 @@ async def test_same_content_is_by_value_and_whatever_became_of_it_since(gateway:
     assert (await gateway.post("/subscriptions", anchored)).status_code == 200
 
 
+PACKAGE: dict[str, Any] = {"model": "PACKAGE", "unitPrice": "2", "packageSize": "100"}
+
+REFUSED_PRICES: list[tuple[dict[str, Any], str, str]] = [
+    ({"prices": {"tokens": PACKAGE}}, "field_invalid", "prices"),
+    ({"prices": {"calls": PACKAGE, " calls": PACKAGE}}, "field_invalid", "prices"),
+    ({"unitPrices": {"calls": 1, "calls ": 1}}, "field_invalid", "unitPrices"),
+    ({"prices": [PACKAGE]}, "field_invalid", "prices"),
+    *(
+        ({"prices": {"calls": price}}, code, f"prices.calls{field}")
+        for price, code, field in (
+            (1, "field_invalid", ""),
+            ({}, "field_required", ".model"),
+            ({**PACKAGE, "model": "PER_UNIT"}, "field_invalid", ".packageSize"),
+            ({**PACKAGE, "model": "VOLUME"}, "field_invalid", ".unitPrice"),
+            ({**PACKAGE, "unitPrice": None}, "field_required", ".unitPrice"),
+            ({**PACKAGE, "packageSize": 0}, "field_invalid", ".packageSize"),
+            ({**PACKAGE, "included": -1}, "decimal_negative", ".included"),
+            ({"model": "GRADUATED"}, "field_required", ".tiers"),
+            ({"model": "VOLUME", "tiers": []}, "field_invalid", ".tiers"),
+            ({"model": "VOLUME", "tiers": [{"upTo": 1, "unitPrice": 1}]}, "field_invalid", ".tiers"),
+            ({"model": "VOLUME", "tiers": [{"unitPrice": "1e14"}]}, "decimal_out_of_range", ".tiers.0.unitPrice"),
+        )
+    ),
+]
+
+
+async def test_prices_that_can_not_be_billed_are_refused(gateway: RunningGateway) -> None:
+    await set_up(gateway)
+    before = await gateway.catalog()
+    for change, *expected in REFUSED_PRICES:
+        answer = await gateway.post("/plans", {**PLAN, "id": "new", **change})
+        document = answer.json()
+        assert [answer.status_code, document["code"], document["field"]] == [400, *expected], change
+    assert await gateway.catalog() == before
+
+
+async def test_a_plan_with_prices_is_shown_published_and_compared_by_value(gateway: RunningGateway) -> None:
+    await set_up(gateway)
+    tiers = [{"upTo": 1e3, "unitPrice": "0.5"}, {"unitPrice": 0.25, "flatAmount": "1.5"}]
+    prices = {"calls": PACKAGE, "images": {"model": "GRADUATED", "included": 1, "tiers": tiers}}
+    created = await gateway.post("/plans", {**PLAN, "id": "tiered", "prices": prices})
+    assert created.status_code == 201, created.text
+    shown = created.json()["plan"]
+    assert shown["prices"] == {
+        "calls": {
+            "model": "PACKAGE",
+            "included": "0.000000",
+            "unitPrice": "2.000000000000",
+            "packageSize": "100.000000",
+        },
+        "images": {
+            "model": "GRADUATED",
+            "included": "1.000000",
+            "tiers": [
+                {"upTo": "1000.000000", "unitPrice": "0.500000000000", "flatAmount": "0.000000"},
+                {"upTo": None, "unitPrice": "0.250000000000", "flatAmount": "1.500000"},
+            ],
+        },
+    }
+    key, published, _ = (await gateway.catalog())[-1]
+    assert (key, published) == ("plan/tiered", {**shown, "version": 1})
+    assert (await gateway.post("/plans", shown)).status_code == 200
+    assert (await gateway.get("/plans/tiered")).json()["plan"] == shown
+    tiers[1]["flatAmount"] = "1.500001"
+    refused = await gateway.post("/plans", {**PLAN, "id": "tiered", "prices": prices})
+    assert (refused.status_code, refused.json()["code"]) == (409, "already_exists")
+
+
 async def test_of_many_who_create_the_same_at_once_one_does(gateway: RunningGateway) -> None:
     same = await asyncio.gather(*(gateway.post("/services", SERVICE) for _ in range(10)))
     assert sorted(answer.status_code for answer in same) == [200] * 9 + [201]
@@ -81,7 +149,6 @@ async def test_id_is_chosen_where_the_caller_has_none(gateway: RunningGateway) -
     ("path", "change", "status", "code", "field"),
     [
         ("/plans", {"serviceId": "none"}, 404, "service_not_found", "serviceId"),
-        ("/plans", {"prices": {"tokens": {}}}, 400, "field_invalid", None),
         ("/plans", {"amount": -1}, 400, "decimal_negative", "amount"),
         ("/plans", {"amount": "1e14"}, 400, "decimal_out_of_range", "amount"),
         ("/plans", {"unitPrices": {"tokens": "0.0000000000001"}}, 400, "decimal_too_precise", "unitPrices.tokens"),

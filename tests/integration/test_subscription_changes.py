@@ -41,6 +41,7 @@ async def test_plan_changes_with_the_next_period(gateway: RunningGateway) -> Non
         ("second", "second"),
         ("second", None),
         ("third", "third"),
+        ("once", "once"),
         ("plan", "plan"),  # as before, after all
         ("plan", None),
         ("second", "second"),
@@ -93,7 +94,6 @@ REFUSALS: list[tuple[str, dict[str, Any], int, str, str | None]] = [
     ("sub", {"paymentPlanId": "elsewhere"}, 400, "field_invalid", "paymentPlanId"),
     ("sub", {"paymentPlanId": "daily"}, 400, "field_invalid", "paymentPlanId"),
     ("sub", {"paymentPlanId": "endless"}, 400, "field_invalid", "paymentPlanId"),
-    ("sub", {"paymentPlanId": "once"}, 400, "field_invalid", "paymentPlanId"),
     ("endless", {"paymentPlanId": "endless_2"}, 400, "field_invalid", "paymentPlanId"),
     ("ended", {"paymentPlanId": "second"}, 409, "invalid_transition", None),
 ]

@@ -72,10 +72,42 @@ def test_record_is_read_back() -> None:
         Invoicing.AUTOMATIC,
         "USDC",
     )
-    assert (part.amount, part.unit_prices) == (250_000, {"calls": 10**11})
+    assert (part.prices.amount, part.prices.unit_prices, part.prices.prices) == (250_000, {"calls": 10**11}, {})
     assert (part.start, part.end, part.sequence, part.part, part.parts) == (START, END, 2, 0, 1)
     assert (part.lines, part.first_offset, part.last_offset) == (LINES, 7, 9)
     assert part.digest == json.loads(value)["digest"]
+
+
+TIERED = {"model": "GRADUATED", "included": "1", "tiers": [{"upTo": "5", "unitPrice": "0.1"}, {"unitPrice": "0.05"}]}
+PACKAGED = {"model": "PACKAGE", "unitPrice": "5", "packageSize": "100"}
+
+
+def test_prices_of_the_meters_in_the_lines_stand_in_the_record_as_in_the_catalog() -> None:
+    of_plan: dict[str, Any] = {"unitPrices": {"voided": "0.1"}, "prices": {"calls": TIERED, "unused": PACKAGED}}
+    [(_, value)] = closed(*LINES, **of_plan).records()
+    assert json.loads(value)["prices"] == {
+        "amount": "0.250000",
+        "unitPrices": {"voided": "0.100000000000"},
+        "prices": {
+            "calls": {
+                "model": "GRADUATED",
+                "included": "1.000000",
+                "tiers": [
+                    {"upTo": "5.000000", "unitPrice": "0.100000000000", "flatAmount": "0.000000"},
+                    {"upTo": None, "unitPrice": "0.050000000000", "flatAmount": "0.000000"},
+                ],
+            }
+        },
+    }
+    part = parse_closed_part(value)
+    assert part.prices.price("calls") == plan(**of_plan).price("calls")
+    assert part.prices.price("voided") == plan(**of_plan).price("voided")
+    assert part.prices.price("other") == plan().price("other")
+
+
+def test_digest_of_a_period_without_such_prices_is_the_one_that_it_always_had() -> None:
+    [(_, value)] = closed(*LINES, unitPrices={"calls": "0.1"}, prices={"unused": PACKAGED}, sequence=2).records()
+    assert json.loads(value)["digest"] == "650b7af4d3a411648899ca02a8743ca838f586bdfa8701f99b671c1b1376fa54"
 
 
 @pytest.mark.parametrize(
@@ -151,6 +183,8 @@ def signed(**changes: Any) -> bytes:
         signed(lines=["calls"]),
         signed(prices=[]),
         signed(prices={"amount": "1.0", "unitPrices": {}}),
+        signed(prices={"amount": "1.000000", "unitPrices": {}, "prices": {"calls": {"model": "BY_MOOD"}}}),
+        signed(prices={"amount": "1.000000", "unitPrices": {}, "prices": {"calls": {"model": "VOLUME", "tiers": []}}}),
         signed(pricingType="FREE"),
         signed(periodStart="soon"),
         signed(periodStart=None),

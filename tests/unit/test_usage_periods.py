@@ -94,6 +94,12 @@ def test_a_flat_plan_costs_its_amount_whatever_the_usage(
     assert [meter_amount(meter, of_plan) for meter in usage.meters] == [0] * len(usage.meters)
 
 
+def test_a_one_time_plan_that_comes_later_costs_its_amount_in_its_first_period() -> None:
+    began_under_another = subscription().with_plan("once", month(5).start)
+    shown = [period_amount(used(number), plan("ONE_TIME"), began_under_another, month(3)) for number in (5, 6)]
+    assert shown == [2 * ONE, 0]
+
+
 @pytest.mark.parametrize(
     ("known", "current", "shown"),
     [

@@ -21,11 +21,35 @@ NEW_PLAN: Final[Example] = {
     "pricingType": "USAGE_BASED",
     "billingInterval": "MONTH",
     "unitPrices": {"token_generated": "0.000002"},
+    "prices": {
+        "image": {
+            "model": "GRADUATED",
+            "included": "10",
+            "tiers": [{"upTo": "100", "unitPrice": "0.04"}, {"unitPrice": "0.03", "flatAmount": "5"}],
+        },
+        "gigabyte_stored": {"model": "PACKAGE", "unitPrice": "1.5", "packageSize": "50"},
+    },
 }
 PLAN: Final[Example] = {
     **NEW_PLAN,
     "amount": "0.000000",
     "unitPrices": {"token_generated": "0.000002000000"},
+    "prices": {
+        "image": {
+            "model": "GRADUATED",
+            "included": "10.000000",
+            "tiers": [
+                {"upTo": "100.000000", "unitPrice": "0.040000000000", "flatAmount": "0.000000"},
+                {"upTo": None, "unitPrice": "0.030000000000", "flatAmount": "5.000000"},
+            ],
+        },
+        "gigabyte_stored": {
+            "model": "PACKAGE",
+            "included": "0.000000",
+            "unitPrice": "1.500000000000",
+            "packageSize": "50.000000",
+        },
+    },
     "currency": "USDC",
     "invoicing": "AUTOMATIC",
 }
@@ -81,7 +105,7 @@ INVOICE: Final[Example] = {
     "subscriptionId": "sub_ada",
     "status": "OPEN",
     "source": "CLOSER",
-    "amount": "3.000000",
+    "amount": "3.200000",
     "currency": "USDC",
     "periodStart": "2026-01-01T00:00:00.000Z",
     "periodEnd": "2026-02-01T00:00:00.000Z",
@@ -91,13 +115,14 @@ INVOICE: Final[Example] = {
     "createdAt": "2026-02-01T01:00:00.000Z",
     "updatedAt": "2026-02-01T01:00:00.000Z",
     "lines": [
+        {"meter": "image", "quantity": "15.000000", "unitPrice": None, "amount": "0.200000", "eventCount": 1},
         {
             "meter": "token_generated",
             "quantity": "1500000.000000",
             "unitPrice": "0.000002000000",
             "amount": "3.000000",
             "eventCount": 2,
-        }
+        },
     ],
 }
 INVOICE_WITH_EVENTS: Final[Example] = {**INVOICE, "events": [USAGE_EVENT]}
@@ -140,15 +165,16 @@ SUBSCRIPTION_USAGE: Final[Example] = {
             "start": "2026-01-01T00:00:00.000Z",
             "end": "2026-02-01T00:00:00.000Z",
             "closed": False,
-            "amount": "3.000000",
+            "amount": "3.200000",
             "currency": "USDC",
             "totals": [
+                {"meter": "image", "quantity": "15.000000", "eventCount": 1, "amount": "0.200000"},
                 {
                     "meter": "token_generated",
                     "quantity": "1500000.000000",
                     "eventCount": 2,
                     "amount": "3.000000",
-                }
+                },
             ],
         }
     ],
