@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := uv==0.13.9
 
-.PHONY: help setup demo test test-containers stand-ins lint ci bench chaos lock clean
+.PHONY: help setup demo test test-containers stand-ins lint docs ci bench chaos lock clean
 
 help: ## say what each target does (this text)
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1 \2/p' Makefile | awk '{ printf "%s %-15s", $$1, $$2; $$1 = $$2 = ""; print }'
@@ -31,6 +31,10 @@ lint: $(READY) ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY) ## generate the pages that are made of the code
+	$(BIN)/python -m deploy.settings_page > docs/settings.md
+	$(BIN)/python -m deploy.metrics_page > docs/metrics.md
 
 ci: lint test ## do what CI does
 

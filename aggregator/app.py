@@ -47,7 +47,8 @@ def create_app(settings: AggregatorSettings, liveness: Liveness) -> faust.App:
 
 
 async def run(settings: AggregatorSettings) -> None:
-    """Work until SIGTERM or SIGINT, then finish the batches in flight. Raises OperatorError where it can't start."""
+    """Work until SIGTERM or SIGINT, then finish the batches in flight. Raises OperatorError where it can't start: Halt
+    where that is Kafka's doing."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -71,7 +72,7 @@ async def _start(app: faust.App, kafka: str) -> None:
     try:
         await app.start()
     except KafkaConnectionError as error:
-        raise OperatorError(f"No Kafka broker answers at {kafka}; start it, or check TALLY_KAFKA.") from error
+        raise Halt(HaltReason.NO_BROKER, f"No Kafka broker answers at {kafka}") from error
 
 
 def _make_directory(path: Path) -> None:

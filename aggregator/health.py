@@ -12,7 +12,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from prometheus_client import make_wsgi_app
+from prometheus_client import Gauge, make_wsgi_app
 
 from schemas.errors import OperatorError
 
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+READY = Gauge("tally_ready", "1 while /health/ready says so.")
+
 Unready = Callable[[], Sequence[str]]
 """What is wrong with the process, a sentence each; nothing: it is ready. Called from other threads than the loop's."""
 
 
 def serve(host: str, port: int, unready: Unready) -> int:
     """Serve until the process ends; returns the port, which the system chooses where it is 0."""
+    READY.set_function(lambda: not unready())
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         kind = _ServerV6 if family is socket.AF_INET6 else _Server

@@ -14,9 +14,15 @@ class ConsumerSettings(PartSettings):
 class AggregatorSettings(ConsumerSettings):
     """Settings of a worker of the aggregator."""
 
-    app_id: str = Field("tally", description="names the consumer group and the transactional ids of all workers")
+    app_id: str = Field(
+        "tally", description="names the consumer group and the transactional ids; the same for all workers, for life"
+    )
     state_dir: str = Field("tally-state", description="directory of this worker's RocksDB stores, for it alone")
-    grace_seconds: int = Field(3600, ge=0, description="quiet time before a period closes, where the service sets none")
+    grace_seconds: int = Field(
+        3600,
+        ge=0,
+        description="quiet time before a period closes, where the service sets none, s; the same for all workers",
+    )
     batch_records_max: int = Field(12_000, ge=1, description="records in a batch at the most")
     poll_milliseconds: int = Field(200, ge=1, description="how long a read waits for records, ms")
     linger_milliseconds: int = Field(10, ge=0, description="how long a small batch waits for company, ms")
@@ -38,4 +44,9 @@ class ProjectorSettings(ConsumerSettings):
     """Settings of the projector."""
 
     projector_batch_records: int = Field(5_000, ge=1, description="records copied in one transaction at the most")
-    project_events: bool = Field(True, description="whether single events are copied to Postgres too, true or false")
+    project_events: bool = Field(
+        True,
+        description="whether single events are copied to Postgres too (usage_events, rejected_usage_events), true or"
+        " false; where it is off, those topics are not read, and turned on again, the copying goes on where it stood,"
+        " without what rejected-usage has deleted meanwhile (after 35 days)",
+    )

@@ -10,11 +10,13 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from deploy.eventloop import new_event_loop
-from deploy.flags import add_flags, settings_of
+from deploy.flags import add_flags, checked_settings, settings_of
+from deploy.log_lines import FORMATS, LEVELS, LogSettings, redacted, write_log
+from deploy.metrics import introduce
 from deploy.watchdog import watched
 from schemas.errors import OperatorError
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+log = logging.getLogger("deploy.cli")  # also where it is __main__
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ COMMANDS = (
     Command("load", "send generated usage", "deploy.commands.load"),
     Command("catalog", "mend the catalog after a loss, in Postgres or on its topic", "deploy.commands.catalog"),
     Command("audit", "recount everything from the log and compare", "deploy.commands.audit"),
+    Command("doctor", "look at a deployment, and say what is wrong and what to do", "deploy.commands.doctor"),
+    Command("recount", "recount one subscription and show the difference to its invoices", "deploy.commands.recount"),
     Command("redrive", "send rejected events again", "deploy.commands.redrive"),
     Command("bench", "measure a part", "deploy.commands.bench"),
 )
@@ -76,17 +80,20 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line; a person's errors are one sentence on stderr and an exit code that is not 0."""
     argv = sys.argv[1:] if argv is None else argv
     arguments = _parser(argv).parse_args(argv)
-    _log(arguments)
+    as_json = False
     try:
+        as_json = _log(arguments)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             code = runner.run(arguments.main(arguments))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         told = _for_a_person(error)
+        if as_json:
+            sys.exit(_log_end(arguments.command, error, told))
         if told is None:
             raise
-        print(f"tally {arguments.command}: {told}", file=sys.stderr)
+        print(f"tally {arguments.command}: {redacted(str(told))}", file=sys.stderr)
         sys.exit(told.exit_code)
     sys.exit(code or 0)
 
@@ -105,23 +112,31 @@ class _SentenceParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see '{self.prog} --help'.\n")
 
 
-def _log(arguments: argparse.Namespace) -> None:
-    logging.basicConfig(level=arguments.log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
-    for chatty in ("aiokafka", "faust", "httpx", "mode"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
-    if arguments.command not in {part.name for part in PARTS}:
-        # What aiokafka logs as an error, a command says itself, in words that tell what to do.
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+def _log_end(command: str, error: Exception, told: OperatorError | None) -> int:
+    """Where the log is read by a machine, its last line is one too. Returns the exit code."""
+    if told is None:
+        log.critical("The %s failed, which is a defect of Tally.", command, exc_info=error, extra={"exit_code": 1})
+        return 1
+    log.critical("%s", told, extra={"exit_code": told.exit_code})
+    return told.exit_code
+
+
+def _log(arguments: argparse.Namespace) -> bool:
+    """Begin the log; returns whether it is JSON. Raises SettingInvalid."""
+    given = {name: value for name in ("log_level", "log_format") if (value := getattr(arguments, name)) is not None}
+    settings = checked_settings(LogSettings, **given)
+    is_part = arguments.command in {part.name for part in PARTS}
+    return write_log(settings, arguments.command, is_part, sys.stderr)
 
 
 def _parser(argv: list[str]) -> argparse.ArgumentParser:
     """The parser. Only the command that is asked for is imported: a worker needs no web framework."""
     parser = _SentenceParser(prog="tally", description="Usage events in, invoice amounts out.")
     parser.add_argument(
-        "--log-level",
-        default="info",
-        choices=["debug", "info", "warning", "error"],
-        help="how much a process logs to stderr (default: info)",
+        "--log-level", choices=LEVELS, help="how much a process logs to stderr (TALLY_LOG_LEVEL; default: info)"
+    )
+    parser.add_argument(
+        "--log-format", choices=FORMATS, help="an object a line, or text for a person (TALLY_LOG_FORMAT; default: auto)"
     )
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in (*COMMANDS, *PARTS):
@@ -134,6 +149,7 @@ def _parser(argv: list[str]) -> argparse.ArgumentParser:
 def _runner(part: Part, kind: Any) -> Callable[[argparse.Namespace], Awaitable[None]]:
     async def run(arguments: argparse.Namespace) -> None:
         settings = settings_of(arguments, kind)
+        introduce(part.name)
         with watched(settings.watchdog_seconds):
             await _named(part.run)(settings)
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from schemas.errors import OperatorError
 from schemas.settings import Settings
 
-AnySettings = TypeVar("AnySettings", bound=Settings)
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 ENV_PREFIX = "TALLY_"
 

@@ -1,5 +1,6 @@
 """A running Tally, as the commands that send usage to it and read its invoices see it."""
 
+import argparse
 import json
 import os
 from collections.abc import AsyncIterator, Callable
@@ -7,7 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.flags import settings_of
 from deploy.local.stack import Stack, StackOptions
+from schemas.settings import Settings
 
 READY_FILE = "ready.json"
 
@@ -37,6 +40,17 @@ def running_target(data: Path) -> Target | None:
     except (OSError, ValueError, KeyError):
         return None
     return Target.of_ready_line(document["ready"])
+
+
+def settings_of_target(arguments: argparse.Namespace) -> Settings:
+    """The deployment that flags and environment name, else the one that runs on the data directory (flag --data).
+    Raises SettingInvalid."""
+    target = running_target(arguments.data)
+    if target is not None and arguments.setting_kafka is None and "TALLY_KAFKA" not in os.environ:
+        arguments.setting_kafka = target.kafka
+        if arguments.setting_database_url is None:
+            arguments.setting_database_url = target.database_url
+    return settings_of(arguments, Settings)
 
 
 @asynccontextmanager

@@ -1,9 +1,9 @@
 """The topics of a deployment: created where they are missing, verified where they exist."""
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
+from deploy.cluster import FoundTopic, describe
 from schemas.errors import OperatorError
 from schemas.settings import Settings
 from schemas.topics import TOPICS, TopicSettings
@@ -33,16 +33,20 @@ async def ensure_topics(settings: Settings, replication: int | None = None) -> l
     """
     admin = await _connect(settings.kafka)
     try:
-        existing = set(await admin.list_topics())
-        missing = [topic for topic in TOPICS if settings.topic(topic.topic) not in existing]
-        present = [topic for topic in TOPICS if settings.topic(topic.topic) in existing]
-        differences = await _differences(admin, settings, present)
-        if differences:
+        cluster = await describe(admin, [settings.topic(topic.topic) for topic in TOPICS])
+        missing = [topic for topic in TOPICS if settings.topic(topic.topic) not in cluster.topics]
+        found = [
+            f"{name} has {difference}"
+            for topic in TOPICS
+            if (name := settings.topic(topic.topic)) in cluster.topics
+            for difference in differences(settings, topic, cluster.topics[name])
+        ]
+        if found:
             raise TopicsDiffer(
-                f"Topics are not as they must be ({'; '.join(differences)}): alter their settings; the number of "
+                f"Topics are not as they must be ({'; '.join(found)}): alter their settings; the number of "
                 "partitions is for life, so set --partitions (TALLY_PARTITIONS) to what they have."
             )
-        await _create(admin, settings, missing, replication or await _replication(admin))
+        await _create(admin, settings, missing, replication or min(REPLICATION, len(cluster.brokers)))
         return [settings.topic(topic.topic) for topic in missing]
     except KafkaError as error:
         raise OperatorError(
@@ -62,12 +66,8 @@ async def _connect(bootstrap: str) -> AIOKafkaAdminClient:
     return admin
 
 
-async def _replication(admin: AIOKafkaAdminClient) -> int:
-    cluster = await admin.describe_cluster()
-    return min(REPLICATION, len(cluster["brokers"]))
-
-
-def _partitions(settings: Settings, topic: TopicSettings) -> int:
+def partitions_of(settings: Settings, topic: TopicSettings) -> int:
+    """How many the topic has in this deployment."""
     return topic.partitions or settings.partitions
 
 
@@ -79,7 +79,9 @@ async def _create(
     configs = {"min.insync.replicas": str(MIN_INSYNC_REPLICAS)} if replication >= REPLICATION else {}
     response = await admin.create_topics(
         [
-            NewTopic(settings.topic(t.topic), _partitions(settings, t), replication, topic_configs=configs | t.configs)
+            NewTopic(
+                settings.topic(t.topic), partitions_of(settings, t), replication, topic_configs=configs | t.configs
+            )
             for t in topics
         ]
     )
@@ -92,30 +94,21 @@ async def _create(
             )
 
 
-async def _differences(admin: AIOKafkaAdminClient, settings: Settings, topics: list[TopicSettings]) -> list[str]:
-    if not topics:
-        return []
-    names = {settings.topic(topic.topic): topic for topic in topics}
-    found: list[str] = []
-    replicated: set[str] = set()
-    for described in await admin.describe_topics(list(names)):
-        name, partitions = described["topic"], described["partitions"]
-        expected = _partitions(settings, names[name])
-        if len(partitions) != expected:
-            found.append(f"{name} has {len(partitions)} partitions instead of {expected}")
-        if all(len(partition["replicas"]) >= REPLICATION for partition in partitions):
-            replicated.add(name)
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    for response in await admin.describe_configs(resources):
-        for code, message, _, name, entries in response.resources:
-            if code != 0:
-                raise KafkaError(message)
-            actual = {entry[0]: entry[1] for entry in entries}
-            if name in replicated and (insync := int(actual["min.insync.replicas"])) < MIN_INSYNC_REPLICAS:
-                found.append(f"{name} has min.insync.replicas={insync} instead of {MIN_INSYNC_REPLICAS}")
-            found.extend(
-                f"{name} has {key}={actual.get(key)} instead of {value}"
-                for key, value in names[name].configs.items()
-                if actual.get(key) != value
-            )
-    return found
+def differences(settings: Settings, topic: TopicSettings, found: FoundTopic) -> list[str]:
+    """What is not as the contract has it, in words that follow the topic's name."""
+    expected = partitions_of(settings, topic)
+    said = []
+    if len(found.partitions) != expected:
+        said.append(f"{len(found.partitions)} partitions instead of {expected}")
+    return said + [f"{name}={actual} instead of {value}" for name, value, actual in altered(topic, found)]
+
+
+def altered(topic: TopicSettings, found: FoundTopic) -> list[tuple[str, str, str | None]]:
+    """The settings that are not the contract's: name, the contract's value, and that in force."""
+    expected = dict(topic.configs)
+    insync = int(found.configs["min.insync.replicas"])
+    if found.replicas >= REPLICATION and insync < MIN_INSYNC_REPLICAS:
+        expected["min.insync.replicas"] = str(MIN_INSYNC_REPLICAS)
+    return [
+        (name, value, found.configs.get(name)) for name, value in expected.items() if found.configs.get(name) != value
+    ]

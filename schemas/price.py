@@ -5,6 +5,7 @@ Everything here is exact: a quantity is in 10^-6, a price in 10^-12, and so an a
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from itertools import pairwise
 from typing import Annotated, Any, Final
 
@@ -103,10 +104,11 @@ class Price(WireModel):
     package_size: PackageSize
     tiers: Tiers
 
-    @classmethod
-    def per_unit(cls, unit_price: int) -> "Price":
+    @staticmethod
+    @lru_cache(maxsize=1024)  # making one takes twenty times as long as computing with it
+    def per_unit(unit_price: int) -> "Price":
         """The price of a meter each unit of which costs the same, in 10^-12."""
-        return cls.model_construct(
+        return Price.model_construct(
             model=PriceModel.PER_UNIT, included=0, unit_price=unit_price, package_size=0, tiers=()
         )
 
@@ -154,6 +156,7 @@ class Price(WireModel):
     @model_validator(mode="before")
     @classmethod
     def _null_means_omitted(cls, document: Any) -> Any:
+        """So each of these fields is there, and the model decides what it may be."""
         return {**dict.fromkeys(map(to_camel, _ABSENT)), **document} if isinstance(document, dict) else document
 
     @field_validator("unit_price", "package_size", "tiers", mode="wrap")

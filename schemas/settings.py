@@ -20,8 +20,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TALLY_", extra="ignore", frozen=True)
 
     kafka: str = Field("127.0.0.1:9092", description="Kafka bootstrap servers, HOST:PORT[,HOST:PORT...]")
-    database_url: str = Field("postgresql://127.0.0.1:5432/tally", description="Postgres DSN, postgresql://...")
-    topic_prefix: str = Field("", description="what every topic's name begins with")
+    database_url: str = Field(
+        "postgresql://127.0.0.1:5432/tally", description="Postgres, postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+    )
+    topic_prefix: str = Field("", description="what every topic's name begins with: several Tallies on one Kafka")
     partitions: int = Field(8, ge=1, le=1024, description="partitions of usage-events; never changes once created")
 
     @field_validator("kafka")
@@ -54,6 +56,8 @@ class Settings(BaseSettings):
 class PartSettings(Settings):
     """What every process has that runs until it is stopped."""
 
-    metrics_host: str = Field("127.0.0.1", description="address that /metrics and /health listen on")
-    metrics_port: int = Field(0, ge=0, le=65535, description="port of /metrics and /health; 0: any free port")
+    metrics_host: str = Field(
+        "127.0.0.1", description="address of /metrics and /health; the gateway's are at that of the API"
+    )
+    metrics_port: int = Field(0, ge=0, le=65535, description="their port; 0: any free one, which the log names")
     watchdog_seconds: int = Field(60, ge=1, description="a process whose event loop hangs for longer is ended, s")

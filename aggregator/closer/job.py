@@ -13,9 +13,9 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from aggregator.closer import metrics
-from aggregator.closer.assembly import Assembly, Invoice
+from aggregator.closer.assembly import Assembly, HoldReason, Invoice
 from aggregator.closer.lease import Lease, LeaseLost, take_lease
-from aggregator.closer.writing import CONSUMER, Batch, Written, write_batch
+from aggregator.closer.writing import CONSUMER, Batch, Written, held_now, write_batch
 from aggregator.health import serve
 from aggregator.settings import CloserSettings
 from aggregator.stream.database import connected
@@ -61,14 +61,18 @@ class Closer:
             lease = await self._wait_for_lease(connection, stop)
             if lease is None:
                 return
-            log.info("This closer (%s) writes invoices now, under epoch %d.", self._holder, lease.epoch)
+            what = "This closer (%s) writes invoices now, under epoch %d."
+            log.info(what, self._holder, lease.epoch, extra={"epoch": lease.epoch})
             metrics.EPOCH.set(lease.epoch)
             try:
                 await self._work(connection, lease, stop)
             except LeaseLost:
-                log.warning("Another closer has taken over from epoch %d; this one waits.", lease.epoch)
+                what = "Another closer has taken over from epoch %d; this one waits."
+                log.warning(what, lease.epoch, extra={"epoch": lease.epoch})
             finally:
                 metrics.EPOCH.set(0)
+                metrics.HELD_NOW.clear()  # whoever writes next shows them
+                metrics.LAG.clear()
                 self.availability.reading({})
                 with contextlib.suppress(*AWAY):  # then it expires by itself
                     async with asyncio.timeout(RELEASE_SECONDS):
@@ -112,12 +116,14 @@ class Closer:
                 await lease.renew(connection)
                 renewed_at = now
             if now - looked_at > LOOK_EVERY_SECONDS:
-                self._show(await reader.progress())
+                self._show(await reader.progress(), await held_now(connection))
                 looked_at = now
             self.availability.answering()
 
-    def _show(self, partitions: dict[TopicPartition, Progress]) -> None:
+    def _show(self, partitions: dict[TopicPartition, Progress], held: dict[HoldReason, int]) -> None:
         self.availability.reading(partitions)
+        for reason, periods in held.items():
+            metrics.HELD_NOW.labels(reason.value).set(periods)
         for partition, progress in partitions.items():
             metrics.LAG.labels(partition.partition).set(progress.lag)
 
@@ -149,4 +155,10 @@ def _report(written: Written) -> None:
             hold.partition,
             hold.offset,
             hold.detail,
+            extra={
+                "topic": Topic.CLOSED_PERIODS.value,
+                "partition": hold.partition,
+                "offset": hold.offset,
+                "reason": hold.reason.value,
+            },
         )

@@ -53,6 +53,9 @@ SELECT pg_notify('catalog_outbox', '')
 -- name: digests
 SELECT id, digest FROM invoices WHERE id = ANY ($1::text[])
 
+-- name: held_now
+SELECT reason, count(*) AS periods FROM held_periods GROUP BY reason
+
 -- name: hold
 INSERT INTO held_periods (log_partition, log_offset, reason, detail, subscription_id, period_start, sequence)
 SELECT log_partition, log_offset, reason, detail, subscription_id, period_start, sequence

@@ -116,6 +116,12 @@ async def _hold(connection: asyncpg.Connection, holds: Sequence[Hold]) -> list[H
     return [hold for hold in holds if (hold.partition, hold.offset) in new]
 
 
+async def held_now(connection: asyncpg.Connection) -> dict[HoldReason, int]:
+    """How many periods are held, by each reason."""
+    counts = {row["reason"]: row["periods"] for row in await connection.fetch(_SQL["held_now"])}
+    return {reason: counts.get(reason.value, 0) for reason in HoldReason}
+
+
 def _invoice_row(invoice: Invoice) -> tuple[Any, ...]:
     part = invoice.part
     return (

@@ -30,6 +30,7 @@ from schemas.invoice import CatalogInvoice
 from schemas.plan import Plan
 from schemas.service import Service
 from schemas.subscription import Subscription
+from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
 
@@ -200,7 +201,8 @@ def _names_an_entry(record: Any) -> bool:
         kind = name = ""
     if kind in KINDS and name:
         return True
-    log.error("The record at offset %d of the catalog has the key %r, which names no entry.", record.offset, record.key)
+    what = "The record at offset %d of the catalog has the key %r, which names no entry."
+    log.warning(what, record.offset, record.key, extra={"topic": Topic.CATALOG.value, "offset": record.offset})
     return False
 
 

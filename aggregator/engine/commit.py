@@ -178,6 +178,7 @@ class Commits:
         self._tables.write(changes, Meta(position, {**meta.changelog_offsets, **offsets}, meta.catalog_offset))
         self.broker_time = BrokerTime(committed.appended_at, now)
         metrics.TRANSACTION_SECONDS.observe(now - begun)
+        metrics.TRANSACTION_BYTES.observe(committed.size_bytes)
 
 
 def _put_total(totals: Records, changes: Changes, key: bytes, value: bytes) -> None:

@@ -15,6 +15,7 @@ class HaltReason(Enum):
     TRANSACTION_FAILED = 17, "the worker restarts and reads the batch again; look at the broker if this repeats"
     BROKER_AWAY = 18, "the worker restarts and reads on from its last commit; look at the broker if this repeats"
     PARTITION_STUCK = 19, "the worker restarts and reads on from its last commit; look at the broker if this repeats"
+    NO_BROKER = 20, "start Kafka, or check TALLY_KAFKA; started again, the worker looks for it anew"
     STATE_AHEAD_OF_LOG = 21, "Kafka lost data or is another cluster; restore it, or delete the state directory"
     RESTORE_STUCK = 22, "the changelog could not be read to its end; look at the broker"
     CHAIN_BROKEN = (

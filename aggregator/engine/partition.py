@@ -75,6 +75,11 @@ class Partition:
         self._tables: Tables | None = None
 
     @property
+    def tables(self) -> Tables | None:
+        """What it knows of the past; None while it has not been restored."""
+        return self._tables
+
+    @property
     def positions(self) -> Positions | None:
         """The next offset of each source to decide; None while the partition is not open."""
         return None if self._tables is None else self._position(self._tables).positions
@@ -122,9 +127,12 @@ class Partition:
         )
         # InitProducerId: fences the former owner and aborts what it left open.
         await self._within_time("begin its transactions", self._producer.start())
+        metrics.fenced(self.number)
         tables = Tables(shared.stores.open(f"partition-{self.number}"))
         self._tables = tables
+        restoring = time.monotonic()
         restored = await Restore(tables, shared.names, self.number, settings.kafka).run()
+        metrics.restored(self.number, restored, time.monotonic() - restoring)
         position = self._position(tables)
         if position.partitions != shared.partitions:
             what = f"The sources had {position.partitions} partitions, and have {shared.partitions}"
@@ -140,14 +148,12 @@ class Partition:
             shared.replies,
             settings.transaction_timeout_seconds,
         )
-        metrics.RESTORED.labels(self.number).inc(restored)
-        metrics.ledger(self.number, position.ledger.wire())
+        metrics.opened(self.number, position.ledger.wire())
+        offset, seconds = position.positions[Topic.USAGE_EVENTS], time.monotonic() - begun
         log.info(
             "partition %d opened at offset %d in %.2f s, %d changelog records restored",
-            self.number,
-            position.positions[Topic.USAGE_EVENTS],
-            time.monotonic() - begun,
-            restored,
+            *(self.number, offset, seconds, restored),
+            extra={"partition": self.number, "offset": offset, "seconds": seconds, "restored_records": restored},
         )
         return tables, agenda, commits
 
@@ -218,7 +224,8 @@ class Partition:
             last: Any = part.records[-1]
             if part.failure is not None:
                 what = "partition %d offset %d of %s was refused"
-                log.error(what, self.number, last.offset, topic, exc_info=part.failure)
+                fields = {"topic": topic.value, "partition": self.number, "offset": last.offset}
+                log.error(what, self.number, last.offset, topic, exc_info=part.failure, extra=fields)
             part_end = next_offset if last is records[-1] else last.offset + 1
             batch = Batch(topic, part_end, last_record(last), part.decisions)
             await commits.batch(self._position(tables), batch)

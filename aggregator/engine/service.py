@@ -20,7 +20,7 @@ from aggregator.engine.originals import Originals
 from aggregator.engine.partition import PATIENCE, Partition, Shared
 from aggregator.engine.replies import Replies
 from aggregator.engine.stores import Memory, Stores, owner_of
-from aggregator.engine.watch import watch
+from aggregator.engine.watch import Watch
 from aggregator.settings import AggregatorSettings
 from aggregator.stream.consumer import stop_consumer
 from schemas.position import SOURCES
@@ -132,11 +132,11 @@ class Engine(Service):
 
     @Service.task
     async def _watch(self) -> None:
+        watch = Watch(self._shared.consumer, self._shared.names, self._liveness)
         while not self.should_stop:
             await self.sleep(WATCH_SECONDS)
             if self._has_joined:
-                owned = [partition for partition, _ in self._owned.values()]
-                await watch(self._shared.consumer, self._shared.names, owned, self._liveness)
+                await watch.look([partition for partition, _ in self._owned.values()])
 
     @Service.task
     async def _commit_offsets(self) -> None:
@@ -185,6 +185,6 @@ def _exit_if_failed(task: asyncio.Task[None]) -> None:
 
 
 def _exit(halt: Halt) -> NoReturn:
-    log.critical("%s", halt)
+    log.critical("%s", halt, extra={"reason": halt.reason.name, "exit_code": halt.exit_code})
     logging.shutdown()
     os._exit(halt.exit_code)

@@ -33,6 +33,14 @@ _META = b"M"
 _WHOLE = b"W"
 _CACHED_MAX = 500_000
 _COUNTED_AT_A_TIME = 5_000
+_FOOTPRINT = tuple(
+    f"rocksdb.{name}"
+    for name in (
+        *("estimate-num-keys", "cur-size-all-mem-tables", "estimate-table-readers-mem"),
+        *("block-cache-usage", "total-sst-files-size"),
+    )
+)
+"""The properties that a Footprint holds, in its order."""
 _OF_A_PERIOD = b',"%b"]' % PERIOD_METER.encode()
 """What the key of a period's own state ends with. No meter's does: quotes within a meter are escaped."""
 
@@ -66,6 +74,18 @@ class Meta:
             document["changelogs"],
             document["catalog"],
         )
+
+
+@dataclass(slots=True, frozen=True)
+class Footprint:
+    """What tables take, as RocksDB counts it: entries (estimated), bytes of memory and of disk. The cache is that of
+    all tables of the process."""
+
+    keys: int
+    memtable_bytes: int
+    table_reader_bytes: int
+    cache_bytes: int
+    disk_bytes: int
 
 
 @dataclass(slots=True, frozen=True)
@@ -161,6 +181,11 @@ class Tables:
     def next_due_at(self) -> int | None:
         """The time of the agenda's first entry in ms."""
         return next((Due.of_key(key).at for key, _ in self._scan(b"D")), None)
+
+    def footprint(self) -> Footprint:
+        """What they take now. It costs some 50 us."""
+        with halting():
+            return Footprint(*(self._database.property_int_value(name) or 0 for name in _FOOTPRINT))
 
     def latest_closed(self, subscription_id: str) -> int | None:
         """The start in ms of the latest closed period of a subscription."""

@@ -18,10 +18,11 @@ BATCH_BYTES_MAX = 1 << 20
 @dataclass(slots=True, frozen=True)
 class Committed:
     """What the broker said of a committed transaction: in its own partition the offset after the last record by topic,
-    and the append time in ms of the position record."""
+    the append time in ms of the position record, and how large the transaction was."""
 
     next_offsets: dict[Topic, int]
     appended_at: int
+    size_bytes: int
 
 
 class Records:
@@ -79,10 +80,12 @@ class Transaction:
     async def _commit(self) -> Committed:
         await self._producer.begin_transaction()
         last: dict[tuple[Topic, int], tuple[asyncio.Future[Any], int]] = {}
+        size_bytes = 0
         for (topic, partition), records in self._records.items():
             for batch in records.batches:
                 batch.close()
                 count = batch.record_count()
+                size_bytes += batch.size()
                 future = await self._producer.send_batch(batch, self._names[topic], partition=partition)
                 last[topic, partition] = (future, count)
         await self._producer.commit_transaction()
@@ -92,4 +95,4 @@ class Transaction:
             if partition == self._partition
         }
         appended_at = (await last[Topic.AGGREGATOR_POSITIONS, self._partition][0]).timestamp
-        return Committed(next_offsets, appended_at)
+        return Committed(next_offsets, appended_at, size_bytes)

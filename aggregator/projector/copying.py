@@ -10,7 +10,7 @@ from typing import Final
 
 import asyncpg
 from aiokafka import TopicPartition
-from prometheus_client import Counter, Gauge
+from prometheus_client import Gauge
 
 from aggregator.projector import metrics
 from aggregator.projector.batches import Batch, Row, Source, Table
@@ -48,12 +48,6 @@ _TOPICS: Final = {
     Table.LEDGER: Topic.AGGREGATOR_POSITIONS,
     Table.USAGE_EVENTS: Topic.ACCEPTED_USAGE,
     Table.REJECTED_USAGE_EVENTS: Topic.REJECTED_USAGE,
-}
-_WRITTEN: Final[Mapping[Table, Counter]] = {
-    Table.USAGE_TOTALS: metrics.TOTALS,
-    Table.BILLING_PERIODS: metrics.TOTALS,
-    Table.USAGE_EVENTS: metrics.USAGE_EVENTS,
-    Table.REJECTED_USAGE_EVENTS: metrics.REJECTED_EVENTS,
 }
 
 _SQL = queries(__package__)
@@ -141,12 +135,14 @@ async def _put(connection: asyncpg.Connection, query: str, rows: Sequence[Row]) 
 
 def _report(batch: Batch, refused: Refused) -> None:
     for table, rows in batch.rows.items():
-        if table in _WRITTEN:
-            _WRITTEN[table].inc(len(rows) - len(refused[table]))
+        metrics.ROWS.labels(table.value).inc(len(rows) - len(refused[table]))
     for topic, count in batch.unreadable.items():
         metrics.SKIPPED.labels(topic, "unreadable").inc(count)
-        log.error("%d records of %s can't be read and were not copied to Postgres.", count, topic)
+        what = "%d records of %s can't be read and were not copied to Postgres."
+        log.error(what, count, topic, extra={"topic": topic, "records": count})
     for table, some in refused.items():
         for row, error in some:
             metrics.SKIPPED.labels(_TOPICS[table], "refused").inc()
-            log.error("Postgres refused a row of %s, which was not copied: %s: %s", table, error, _shown.repr(row))
+            what = "Postgres refused a row of %s, which was not copied: %s: %s"
+            fields = {"topic": _TOPICS[table].value, "table": table.value}
+            log.error(what, table, error, _shown.repr(row), extra=fields)

@@ -46,6 +46,12 @@ class Events:
                     "%d offsets of partition %d of %s were deleted before they were copied to Postgres: the projector"
                     " was not running, or TALLY_PROJECT_EVENTS was off, for longer than the topic keeps them.",
                     *(beginning - offsets[partition], partition.partition, partition.topic),
+                    extra={
+                        "topic": partition.topic,
+                        "partition": partition.partition,
+                        "offset": offsets[partition],
+                        "records": beginning - offsets[partition],
+                    },
                 )
                 starts[partition] = beginning
         return starts

@@ -13,9 +13,9 @@ from aggregator.audit.evidence import AuditImpossible
 from aggregator.audit.job import audit
 from aggregator.audit.report import Report
 from deploy.commands import up
-from deploy.flags import add_flags, settings_of, whole_number
+from deploy.flags import add_flags, whole_number
 from deploy.progress import Progress
-from deploy.target import running_target
+from deploy.target import settings_of_target
 from schemas.settings import Settings
 
 DISAGREES = 1
@@ -38,11 +38,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 async def main(arguments: argparse.Namespace) -> int:
     """Audit, and print the report."""
-    settings = _settings(arguments)
+    settings = settings_of_target(arguments)
     reports: list[Report] = []
 
     async def run() -> None:
-        progress = _Progress()
+        progress = LogProgress()
         reports.append(await audit(settings, arguments.processes, progress))
         progress.finish()
 
@@ -57,16 +57,6 @@ async def main(arguments: argparse.Namespace) -> int:
         place.write("\n")
     up.say(f"audit: {report.summary}")
     return 0 if report.agrees else DISAGREES
-
-
-def _settings(arguments: argparse.Namespace) -> Settings:
-    """The deployment that flags and environment name, else the one that runs on the data directory."""
-    target = running_target(arguments.data)
-    if target is not None and arguments.setting_kafka is None and "TALLY_KAFKA" not in os.environ:
-        arguments.setting_kafka = target.kafka
-        if arguments.setting_database_url is None:
-            arguments.setting_database_url = target.database_url
-    return settings_of(arguments, Settings)
 
 
 @contextlib.contextmanager
@@ -86,7 +76,7 @@ def _shown(value: Any) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-class _Progress:
+class LogProgress:
     """Shows how much of the log was read, once it is known how much there is."""
 
     def __init__(self) -> None:

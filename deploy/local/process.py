@@ -1,4 +1,5 @@
 import asyncio
+import json
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 # one loop may start it and another stop it, as the fixtures of a test session do.
 POLL_SECONDS = 0.03
 
-COMPLAINT = re.compile(r"\b(ERROR|FATAL|PANIC)\b")
+COMPLAINT = re.compile(r'\b(ERROR|FATAL|PANIC)\b|^\{.*"level": ?"(error|critical)"')
 
 
 @dataclass(frozen=True)
@@ -165,4 +166,12 @@ def last_complaint(log: Path, start: int) -> str:
         file.seek(start)
         lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     complaints = [line for line in lines if COMPLAINT.search(line)]
-    return (complaints or lines or [""])[-1].strip().rstrip(".:")
+    return _message((complaints or lines or [""])[-1]).strip().rstrip(".:")
+
+
+def _message(line: str) -> str:
+    """What a line says, which may be an object with more than that."""
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, LookupError, TypeError):
+        return line

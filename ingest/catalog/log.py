@@ -174,4 +174,5 @@ def _readable(records: Iterable[Any]) -> Iterable[Published]:
             key, document = record.key.decode(), json.loads(record.value)
             yield Published(key, int(document["version"]), document, record.timestamp, is_dated(document))
         except (AttributeError, ValueError, LookupError, TypeError):
-            logger.warning("the record at offset %d of the catalog is no entry", record.offset)
+            fields = {"topic": record.topic, "offset": record.offset}
+            logger.warning("the record at offset %d of the catalog is no entry", record.offset, extra=fields)

@@ -22,7 +22,7 @@ from ingest.catalog.following import Follower, append_times
 from ingest.catalog.log import CatalogLog
 from ingest.catalog.topic import CatalogTopic, NotTaken
 from ingest.database import Database, DatabaseAway
-from ingest.metrics import OUTBOX_BACKLOG, OUTBOX_FAILURES
+from ingest.metrics import OUTBOX_AGE, OUTBOX_BACKLOG, OUTBOX_FAILURES
 
 if TYPE_CHECKING:
     import asyncpg
@@ -112,6 +112,7 @@ class Outbox:
             OUTBOX_FAILURES.inc()
             logger.warning("the catalog's outbox waits for Kafka: %s", error)
             await self._tell(connection)
+            await _show_backlog(connection)
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _publish_all(self, connection: "Connection", follower: Follower) -> None:
@@ -123,7 +124,7 @@ class Outbox:
             OUTBOX_FAILURES.inc()
             logger.warning("the catalog's outbox waits for Kafka: %s", error)
         await self._tell(connection)
-        OUTBOX_BACKLOG.set(await connection.fetchval(SQL["backlog"]))
+        await _show_backlog(connection)
 
     async def _publish_some(self, connection: "Connection", follower: Follower) -> bool:
         """A turn: date what is in the topic, publish the oldest unpublished version of some keys, and date them.
@@ -179,6 +180,13 @@ class Outbox:
                 await self._wake.wait()
         except TimeoutError:
             return
+
+
+async def _show_backlog(connection: "Connection") -> None:
+    backlog = await connection.fetchrow(SQL["backlog"])
+    assert backlog is not None, "it is one row"
+    OUTBOX_BACKLOG.set(backlog["changes"])
+    OUTBOX_AGE.set(backlog["age_seconds"])
 
 
 def _value(entry: dict[str, Any]) -> bytes:

@@ -220,7 +220,8 @@ SELECT seq FROM catalog_outbox WHERE seq = ANY ($1) AND published_at IS NULL;
 SELECT seq FROM catalog_outbox WHERE seq = ANY ($1) AND published_at IS NOT NULL;
 
 -- name: backlog
-SELECT count(*) FROM catalog_outbox WHERE published_at IS NULL;
+SELECT count(*) AS changes, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS age_seconds
+FROM catalog_outbox WHERE published_at IS NULL;
 
 
 -- name: held_versions

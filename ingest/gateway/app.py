@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from ingest.database import DatabaseAway
 from ingest.gateway.answer import Answer, refusal
 from ingest.gateway.documentation.document import document_api
-from ingest.gateway.front import Front
+from ingest.gateway.failures import FAILED, Failures
+from ingest.gateway.front import PREFIX, Front
 from ingest.gateway.idempotent_requests import IdempotentRequests
 from ingest.gateway.keyring import Keyring
+from ingest.gateway.measured import Measured
 from ingest.gateway.parts import Parts
 from ingest.gateway.rate_limits import RateLimits
 from ingest.gateway.routes import (
@@ -30,6 +31,7 @@ from ingest.gateway.routes import (
     usage_events,
     usage_records,
 )
+from ingest.gateway.tracing import log_fields
 from ingest.refused import Refused
 from schemas.errors import OperatorError
 from schemas.rejection import FieldError, Reason, Rejection
@@ -38,16 +40,11 @@ logger = logging.getLogger(__name__)
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
-_FAILED = Rejection(
-    Reason.PROCESSING_FAILED, "Tally failed to answer this request, which is no fault of yours; report the requestId."
-)
-
 
 def gateway_app(parts: Parts, keyring: Keyring, limits: RateLimits, requests: IdempotentRequests) -> ASGIApp:
     """The application that the server runs."""
     front = Front(keyring, limits, requests, parts.usage, cold_app(parts), parts.body_seconds)
-    # The outermost layer answers what must not happen; the server logs it.
-    return ServerErrorMiddleware(front, handler=_answer_failed)
+    return Measured(Failures(front))
 
 
 def cold_app(parts: Parts) -> FastAPI:
@@ -74,7 +71,7 @@ def cold_app(parts: Parts) -> FastAPI:
         *(services, plans, subscriptions, subscription_usage, invoices),
     )
     for noun in nouns:
-        app.include_router(noun.router, prefix="/api/v1")
+        app.include_router(noun.router, prefix=PREFIX)
     app.include_router(operations.router)
     app.include_router(docs.router)
     document_api(app)
@@ -85,20 +82,24 @@ def _answer(request: Request, rejection: Rejection) -> Answer:
     return refusal(rejection, request.scope["state"].get("request_id"))
 
 
+def _fields(request: Request) -> dict[str, str | None]:
+    return log_fields(request.scope["headers"], request.scope["state"].get("request_id"))
+
+
 async def _answer_refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refused)
     return _answer(request, error.rejection).response()
 
 
 async def _answer_away(request: Request, error: Exception) -> Response:
-    logger.warning("answered 503: %s", error)
+    logger.warning("answered 503: %s", error, extra=_fields(request))
     return _answer(
         request, Rejection(Reason.UNAVAILABLE, "Postgres does not answer; send the same request again.")
     ).response()
 
 
 async def _answer_misconfigured(request: Request, error: Exception) -> Response:
-    logger.error("answered 503: %s", error)
+    logger.warning("answered 503: %s", error, extra=_fields(request))
     return _answer(request, Rejection.of(Reason.UNAVAILABLE)).response()
 
 
@@ -136,4 +137,4 @@ def _takes(request: Request, method: str) -> bool:
 
 
 async def _answer_failed(request: Request, error: Exception) -> Response:
-    return _answer(request, _FAILED).response()
+    return _answer(request, FAILED).response()

@@ -20,12 +20,14 @@ from ingest.gateway.rate_limits import RateLimits
 from ingest.gateway.usage import PATH, RequestHeaders, UsageEvents
 from ingest.keys import ApiKey
 from ingest.keys import Scope as KeyScope
-from ingest.metrics import LIMITED, REQUEST_SECONDS
+from ingest.metrics import LIMITED
 from schemas.rejection import Reason, Rejection
 
 Handler = Callable[[ApiKey, RequestHeaders, Any, str], Awaitable[Answer]]
 
 API: Final = "/api/"
+PREFIX: Final = "/api/v1"
+"""Of all nouns' routes, which know themselves only by what follows."""
 
 _RATE_LIMITED: Final = LIMITED.labels("requests_per_second")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
@@ -47,29 +49,24 @@ class Front:
         self._limits = limits
         self._idempotent = Idempotency(requests, self._answer, body_seconds)
         self._cold = cold
-        self._hot: dict[str, tuple[Handler, Any]] = {
-            PATH: (usage.post_one, REQUEST_SECONDS.labels(PATH)),
-            f"{PATH}/batch": (usage.post_batch, REQUEST_SECONDS.labels(f"{PATH}/batch")),
-        }
-        self._cold_seconds = REQUEST_SECONDS.labels("other")
+        self._hot: dict[str, Handler] = {PATH: usage.post_one, f"{PATH}/batch": usage.post_batch}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        started = perf_counter()
         authorization, request_id = _caller(scope["headers"])
-        scope.setdefault("state", {})["request_id"] = request_id
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
+        if self._handler(scope) is not None:
+            state["route"] = scope["path"]
         if not scope["path"].startswith(API):
-            scope["state"]["key"] = None
+            state["key"] = None
             await self._answer(scope, receive, send)
-        elif isinstance(key := await self._admitted(authorization, started), Rejection):
+        elif isinstance(key := await self._admitted(authorization, perf_counter()), Rejection):
             await refusal(key, request_id).send(request_id, send)
         else:
-            scope["state"]["key"] = key
+            state["key"] = key
             await self._idempotent(scope, receive, send)
-        hot = self._hot_route(scope)
-        seconds = self._cold_seconds if hot is None else hot[1]
-        seconds.observe(perf_counter() - started)
 
     async def _admitted(self, authorization: bytes, at: float) -> ApiKey | Rejection:
         """The caller's key, or why it may make no request now."""
@@ -80,17 +77,17 @@ class Front:
         return Rejection.of(Reason.RATE_LIMITED)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (hot := self._hot_route(scope)) is None:
+        if (handler := self._handler(scope)) is None:
             await self._answer_cold(scope, receive, send)
             return
         key, request_id = scope["state"]["key"], scope["state"]["request_id"]
         if key.permits(KeyScope.USAGE_WRITE):
-            answer = await hot[0](key, scope["headers"], receive, request_id)
+            answer = await handler(key, scope["headers"], receive, request_id)
         else:
             answer = refusal(Rejection.of(Reason.FORBIDDEN), request_id)
         await answer.send(request_id, send)
 
-    def _hot_route(self, scope: Scope) -> tuple[Handler, Any] | None:
+    def _handler(self, scope: Scope) -> Handler | None:
         return self._hot.get(scope["path"]) if scope["method"] == "POST" else None
 
     async def _answer_cold(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +100,12 @@ class Front:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        await self._cold({**scope, "path": path, "method": method}, receive, send_with_id)
+        routed = {**scope, "path": path, "method": method}
+        try:
+            await self._cold(routed, receive, send_with_id)
+        finally:
+            if (route := routed.get("route")) is not None:
+                scope["state"]["route"] = (PREFIX if path.startswith(PREFIX) else "") + route.path_format
 
 
 def _caller(headers: list[tuple[bytes, bytes]]) -> tuple[bytes, str]:

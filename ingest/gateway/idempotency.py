@@ -73,7 +73,7 @@ class Idempotency:
         try:
             claim = await self._requests.claim(key, _hash(scope, body))
         except (DatabaseAway, OperatorError) as error:
-            logger.warning("answered 503: %s", error)
+            logger.warning("answered 503: %s", error, extra={"request_id": scope["state"]["request_id"]})
             return _AWAY
         if isinstance(claim, Recorded):
             return claim._replace(headers=[*claim.headers, _REPLAYED])

@@ -14,6 +14,7 @@ import uvicorn
 
 from ingest.gateway.protocol import bounded_protocol
 from ingest.gateway.wiring import Gateway, gateway
+from ingest.metrics import CONNECTIONS
 from ingest.settings import GatewaySettings
 from schemas.errors import OperatorError
 
@@ -49,6 +50,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event, started: Callabl
 
 
 async def _serve(parts: Gateway, server: uvicorn.Server, listener: socket.socket, stop: asyncio.Event) -> None:
+    CONNECTIONS.set_function(lambda: len(server.server_state.connections))
     serving = asyncio.create_task(server.serve([listener]))
     stopping = asyncio.create_task(stop.wait())
     try:

@@ -10,12 +10,14 @@ from ingest.gateway.body import JSON, NDJSON, Receive, media_type, read_body
 from ingest.gateway.first_events import FirstEvents, with_first_event
 from ingest.gateway.hidden import Hidden
 from ingest.gateway.prefer import Preference, preference
+from ingest.gateway.tracing import trace_headers
 from ingest.gateway.verdicts import Verdicts
 from ingest.keys import ApiKey
 from ingest.metrics import USAGE_EVENTS
 from ingest.outcome import InvalidUsageEvent, Outcome, OutcomeUnknown, PublishError, Receipt
 from ingest.producer import UsageProducer
 from schemas.document import BODY_BYTES_MAX
+from schemas.forwarding import Headers
 from schemas.rejection import Reason, Rejection
 from schemas.reply import Verdict
 from schemas.usage_event import BATCH_BYTES_MAX, UsageEvent, parse_usage_event
@@ -55,11 +57,13 @@ class UsageEvents:
         event = body if isinstance(body, Rejection) else _visible(parse_usage_event(body), key)
         if isinstance(event, Rejection):
             return _refused(event, request_id)
-        return await self.publish(event, key, preference(headers), request_id)
+        return await self.publish(event, key, preference(headers), request_id, trace_headers(headers))
 
-    async def publish(self, event: UsageEvent, key: ApiKey, wish: Preference, request_id: str) -> Answer:
+    async def publish(
+        self, event: UsageEvent, key: ApiKey, wish: Preference, request_id: str, trace: Headers
+    ) -> Answer:
         """Publish an event and answer as POST /usage-events does."""
-        (judged,) = await self._judge([event], key, wish)
+        (judged,) = await self._judge([event], key, wish, trace)
         if isinstance(judged, PublishError):
             return _refused(_rejection(judged), request_id)
         assert isinstance(judged, tuple), "it is well-formed"
@@ -83,7 +87,7 @@ class UsageEvents:
         if isinstance(items, Rejection):
             return _refused(items, request_id)
         wish = preference(headers)
-        judged = await self._judge([_visible(item, key) for item in items], key, wish)
+        judged = await self._judge([_visible(item, key) for item in items], key, wish, trace_headers(headers))
         if (failure := _common_failure(judged)) is not None:
             return _refused(_rejection(failure), request_id)
         shown = await self._first_events.shown(
@@ -92,14 +96,18 @@ class UsageEvents:
         results = b",".join(_results(judged, shown, request_id))
         return Answer(207, b'{"results":[%b]}' % results, wish.headers())
 
-    async def _judge(self, items: Sequence[UsageEvent | Rejection], key: ApiKey, wish: Preference) -> list[Judged]:
+    async def _judge(
+        self, items: Sequence[UsageEvent | Rejection], key: ApiKey, wish: Preference, trace: Headers
+    ) -> list[Judged]:
         """Publish what is well-formed, and wait for the verdicts; what became of each item, in order."""
         events = [item for item in items if isinstance(item, UsageEvent)]
         expected = self._verdicts.expect(len(events)) if wish.seconds and events else None
         outcomes: list[Outcome]
         verdicts: list[Verdict | None]
         with expected or contextlib.nullcontext():
-            headers = () if expected is None else [expected.headers(number) for number in range(len(events))]
+            headers: Sequence[Headers] = [trace] * len(events)
+            if expected is not None:
+                headers = [[*expected.headers(number), *trace] for number in range(len(events))]
             try:
                 outcomes = await self._producer.publish_many(events, headers)
             except PublishError as error:

@@ -6,6 +6,7 @@ there are more gateways than partitions) nothing is asked for, and callers get a
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import AsyncIterator
@@ -19,7 +20,7 @@ from aiokafka.errors import KafkaError
 
 from ingest.consumer import stop_consumer
 from ingest.database import Database, DatabaseAway
-from ingest.metrics import VERDICTS_AWAITED
+from ingest.metrics import VERDICT_WAIT_SECONDS, VERDICTS_AWAITED
 from schemas.errors import OperatorError
 from schemas.forwarding import Headers
 from schemas.reply import ReplyAddress, Verdict, verdict_of
@@ -81,12 +82,11 @@ class Expected:
 
     async def wait(self, seconds: float) -> list[Verdict | None]:
         """The verdicts that came within this time; None for each that did not."""
-        if self._missing:
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._complete.wait()
-            except TimeoutError:
-                pass
+        with VERDICT_WAIT_SECONDS.time():
+            if self._missing:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._complete.wait()
         return self._verdicts
 
     def _leave(self, number: int) -> None:
@@ -213,4 +213,5 @@ class Verdicts:
         try:
             expected.settle(int.from_bytes(key[_REQUEST_BYTES:], "big"), verdict_of(record.value))
         except (ValueError, LookupError, TypeError):
-            logger.warning("the record at offset %d of %s is no verdict", record.offset, self._topic)
+            fields = {"topic": self._topic, "partition": record.partition, "offset": record.offset}
+            logger.warning("the record at offset %d of %s is no verdict", record.offset, self._topic, extra=fields)

@@ -1,16 +1,17 @@
 """That the rare paths were really walked: a campaign in which nothing rare happened proves nothing."""
 
+import json
 import re
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any
 
 from tests.chaos.battle import Act, Battle
 from tests.chaos.reading import Log
 from tests.chaos.stack import CLOSER, WORKER, ChaosStack
 from tests.chaos.verdict import Verdict
 
-FENCED = re.compile(r"^.* CRITICAL .*(?:ProducerFenced|InvalidProducerEpoch).*$", re.MULTILINE)
-OPENED = re.compile(r"^(\S+ \S+) .* partition (\d+) opened at offset \d+ in [\d.]+ s, (\d+) changelog", re.MULTILINE)
+FENCED = re.compile("ProducerFenced|InvalidProducerEpoch")
 ALONE_MS = 5_000
 """A recovery counts as undisturbed if nothing else was done from so long before the kill to its end."""
 
@@ -37,9 +38,10 @@ def evidence(stack: ChaosStack, verdict: Verdict) -> Evidence:
     """Gathered from the logs of the parts and from what the verdict counted."""
     workers = stack.logs(WORKER)
     openings = sorted(
-        (at, int(partition), name, int(restored))
+        (line["time"], line["partition"], name, line["restored_records"])
         for name, text in workers.items()
-        for at, partition, restored in OPENED.findall(text)
+        for line in log_lines(text)
+        if "restored_records" in line
     )
     owners = [[name for _, p, name, _ in openings if p == partition] for partition in range(stack.partitions)]
     return Evidence(
@@ -56,7 +58,16 @@ def evidence(stack: ChaosStack, verdict: Verdict) -> Evidence:
 
 def fenced_workers(stack: ChaosStack) -> int:
     """How often a worker found that another one has its partition, and exited."""
-    return sum(len(FENCED.findall(text)) for text in stack.logs(WORKER).values())
+    return sum(
+        line["level"] == "critical" and FENCED.search(line["message"]) is not None
+        for text in stack.logs(WORKER).values()
+        for line in log_lines(text)
+    )
+
+
+def log_lines(text: str) -> list[dict[str, Any]]:
+    """The lines of a part's log, without what it or another wrote beside: the places where a process hung, say."""
+    return [json.loads(line) for line in text.splitlines() if line.startswith("{") and line.endswith("}")]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from deploy.log import all_records
 from schemas.topics import Topic, partition_of
 from tests.chaos.clock import wrong_clock
 from tests.chaos.customers import Usage
+from tests.chaos.evidence import log_lines
 from tests.chaos.journal import Event, Outcome
 from tests.chaos.reading import Log
 from tests.chaos.stack import ChaosStack, chaos_stack
@@ -57,7 +58,7 @@ async def wrong_clocks(directory: Path, seed: int, seconds: float) -> Report:
 
 def _logged_at(stack: ChaosStack, worker: str, wrong: int) -> bool:
     """Whether the first line of a worker's log shows its clock."""
-    written = datetime.fromisoformat(stack.log_file(worker).read_text()[:19]).astimezone(UTC)
+    written = datetime.fromisoformat(log_lines(stack.log_file(worker).read_text())[0]["time"])
     ahead = written - datetime.now(UTC)
     return abs(ahead.total_seconds() - wrong) < WRONG_SECONDS / 2
 

@@ -4,7 +4,7 @@ import signal
 import time
 from types import FrameType
 
-from aggregator.engine import service
+from aggregator.engine.watch import Watch
 from deploy.cli import main
 
 
@@ -18,7 +18,7 @@ async def _fail(*_: object) -> None:
 
 
 def _break(_number: int, _frame: FrameType | None) -> None:
-    service.watch = _fail  # type: ignore[attr-defined,assignment]  # the seam of this test
+    Watch.look = _fail  # type: ignore[assignment,method-assign]  # the seam of this test
 
 
 if __name__ == "__main__":

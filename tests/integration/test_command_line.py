@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from aggregator.engine.halt import HaltReason
 from deploy.local.directory import hold_data_directory
 
 EVERYWHERE_FREE = ("--http-port", "0", "--kafka-port", "0", "--postgres-port", "0")
@@ -22,14 +23,14 @@ SECONDS_MAX = 60
 USAGE, FAILED = 2, 1
 
 BESIDE = re.compile(
-    r"tally: starting |[0-9]{4}-[0-9]{2}-[0-9]{2} .* (INFO|WARNING|ERROR) (aiokafka|aggregator.health): "
+    r"tally: starting |[0-9]{4}-[0-9]{2}-[0-9]{2}T.* \[(info|warning) *\] .* \[(aiokafka.*|aggregator.health)\]"
 ).match
 
 
 def environment(**given: str) -> dict[str, str]:
     """This process's, without the settings of a Tally, and with these."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_") or name == "TALLY_CACHE"}
-    return {**kept, **given}
+    return {**kept, "TALLY_LOG_FORMAT": "text", **given}
 
 
 def tally(*arguments: str, cwd: Path, **given: str) -> subprocess.CompletedProcess[str]:
@@ -60,6 +61,12 @@ def told(run: subprocess.CompletedProcess[str]) -> str:
         ("", {}, USAGE, "required: COMMAND; see 'tally --help'."),
         ("invoice", {}, USAGE, "argument COMMAND: invalid choice: 'invoice'"),
         ("--log-level loud up", {}, USAGE, "argument --log-level: invalid choice: 'loud'"),
+        (
+            "up",
+            {"TALLY_LOG_FORMAT": "xml"},
+            USAGE,
+            "(TALLY_LOG_FORMAT) can't be 'xml': input should be 'auto', 'json' or",
+        ),
         ("up --color", {}, USAGE, "unrecognized arguments: --color; see 'tally --help'."),
         ("up --http-port www", {}, USAGE, "--http-port: invalid int value: 'www'; see 'tally up --help'."),
         ("up --workers 0", {}, USAGE, "--workers: must be a whole number of 1 or more, not '0'; see "),
@@ -95,7 +102,12 @@ def told(run: subprocess.CompletedProcess[str]) -> str:
         ("topics", {"TALLY_KAFKA": AWAY}, FAILED, f"No Kafka broker answers at {AWAY}; start it, or set TALLY_KAFKA "),
         ("topics --kafka none.invalid", {}, FAILED, "No Kafka broker answers at none.invalid; start it, or set "),
         ("topics --kafka a:b:c", {}, USAGE, "(TALLY_KAFKA) can't be 'a:b:c': write HOST:PORT[,HOST:PORT...]."),
-        ("aggregator", {"TALLY_KAFKA": AWAY}, FAILED, f"No Kafka broker answers at {AWAY}; start it, or check "),
+        (
+            "aggregator",
+            {"TALLY_KAFKA": AWAY},
+            HaltReason.NO_BROKER.code,
+            f"No Kafka broker answers at {AWAY}; start Kafka, or check TALLY_KAFKA",
+        ),
         # Postgres
         ("migrate", {"TALLY_DATABASE_URL": f"postgresql://{AWAY}/x"}, FAILED, f"Postgres at {AWAY} can't be used ("),
         (

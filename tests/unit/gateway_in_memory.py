@@ -41,6 +41,7 @@ class ProducerInMemory:
 
     published: list[UsageEvent] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    headers: list[Headers] = field(default_factory=list)
 
     async def publish(self, event: UsageEvent) -> Receipt:
         (outcome,) = await self.publish_many([event])
@@ -52,6 +53,7 @@ class ProducerInMemory:
         given = list(events)
         start = len(self.published)
         self.published += given
+        self.headers += headers
         return self.outcomes or [Receipt(3, start + number) for number in range(len(given))]
 
     async def ping(self) -> None:

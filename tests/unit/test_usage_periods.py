@@ -58,11 +58,15 @@ def used(number: int, *meters: MeterUsage) -> PeriodUsage:
         # Each line is rounded by itself: 0.0000015 to 0.000002, twice.
         ((MeterUsage("half", 3, 1), MeterUsage("other half", 3, 1)), 4),
         ((MeterUsage("call", 0, 0),), 0),  # all voided
+        ((MeterUsage("image", 3 * ONE, 3),), 0),  # included
+        ((MeterUsage("image", 18 * ONE, 18),), 25 * ONE),  # 10 x 2 + 5 x 1
     ],
 )
 def test_usage_costs_the_sum_of_its_rounded_lines(meters: tuple[MeterUsage, ...], amount: int) -> None:
     prices = {"token": "0.1", "half": "0.5", "other half": "0.5"}
-    of_plan = plan("USAGE_BASED", unitPrices=prices)
+    tiers = [{"upTo": "10", "unitPrice": "2"}, {"unitPrice": "1"}]
+    image = {"model": "GRADUATED", "included": "3", "tiers": tiers}
+    of_plan = plan("USAGE_BASED", unitPrices=prices, prices={"image": image})
     assert period_amount(used(4, *meters), of_plan, subscription(), month(3)) == amount
 
 

@@ -11,6 +11,7 @@ from ingest.database import Database, DatabaseAway
 from ingest.gateway.answer import json_answer
 from ingest.gateway.documentation.declaring import Shown, documented, shown
 from ingest.gateway.parts import PartsOf
+from ingest.metrics import READY
 from ingest.outcome import Unavailable
 from ingest.producer import UsageProducer
 from ingest.refused import Refused
@@ -45,6 +46,7 @@ async def get_ready(parts: PartsOf) -> Response:
     sentences = [sentence for sentence in answers if sentence is not None]
     if not sentences and not parts.outbox.is_compared:
         sentences = ["Postgres has not been compared with the catalog's topic yet."]
+    READY.set(not sentences)
     if sentences:
         raise Refused(Rejection.of_fields(FieldError(None, Reason.UNAVAILABLE, sentence) for sentence in sentences))
     return json_answer(200, Health(status="ready").wire()).response()

@@ -16,6 +16,7 @@ from ingest.gateway.prefer import preference
 from ingest.gateway.rejected_views import RejectedEventView, rejected_event_view
 from ingest.gateway.routes.usage_events import VERDICTS, ReceiptAnswer, UsageEventAnswer, UsageWriter
 from ingest.gateway.routes.usage_records import RejectedEventAnswer
+from ingest.gateway.tracing import trace_headers
 from ingest.gateway.usage_records import SQL, sees
 from ingest.keys import ApiKey
 from ingest.refused import Refused
@@ -105,7 +106,8 @@ async def post_redrive(request: Request, key: UsageWriter, event_id: PathId, par
     if not key.sees(event.service_id):
         raise Refused.of(Reason.SERVICE_NOT_FOUND, "serviceId")
     wish = preference(request.scope["headers"])
-    answer = await parts.usage.publish(_dated(event, row), key, wish, request.state.request_id)
+    trace = trace_headers(request.scope["headers"])
+    answer = await parts.usage.publish(_dated(event, row), key, wish, request.state.request_id, trace)
     return answer.response()
 
 

@@ -1,0 +1,58 @@
+"""The gateway's ASGI application as seen from without: how many requests, of which route, answered how and how soon."""
+
+import functools
+import logging
+from time import perf_counter
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ingest.gateway.tracing import log_fields
+from ingest.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT
+
+logger = logging.getLogger(__name__)
+
+UNROUTED: Final = "none"
+"""The route of a request whose path is none of ours, or that was refused before its path was looked at."""
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_UNANSWERED: Final = "none"
+
+
+# Looking a labelled metric up takes longer than counting.
+_count = functools.cache(REQUESTS.labels)
+_histogram = functools.cache(REQUEST_SECONDS.labels)
+
+
+class Measured:
+    """Measures the application within, which notes the request's id, and its route where it has one, in the state."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        started = perf_counter()
+        state = scope.setdefault("state", {})
+        status: int | str = _UNANSWERED
+
+        async def send_noted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        REQUESTS_IN_FLIGHT.inc()
+        try:
+            await self._app(scope, receive, send_noted)
+        finally:
+            REQUESTS_IN_FLIGHT.dec()
+            seconds = perf_counter() - started
+            route = state.get("route", UNROUTED)
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            _count(method, route, status).inc()
+            _histogram(route).observe(seconds)
+            if logger.isEnabledFor(logging.DEBUG):
+                fields = {"method": method, "route": route, "status": status, "seconds": round(seconds, 6)}
+                logger.debug("answered a request", extra=log_fields(scope["headers"], state.get("request_id")) | fields)
