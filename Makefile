@@ -38,9 +38,11 @@ docs: $(READY) ## generate the pages that are made of the code
 
 ci: lint test ## do what CI does
 
-bench: $(READY) ## measure the engine, then the gateway
+bench: $(READY) ## measure the engine, the gateway, and closing
 	$(BIN)/tally bench engine
 	$(BIN)/tally bench gateway
+	$(BIN)/tally bench closing
+	$(BIN)/tally bench closing --periods 1000 --meters 300000
 
 chaos: $(READY) ## kill, freeze and spoil everything for MINUTES=10, from a SEED, and count what is left
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))

@@ -56,6 +56,12 @@ PARTS = (
     Part("aggregator", "run a worker", "aggregator.settings:AggregatorSettings", "aggregator.app:run"),
     Part("closer", "run the closer", "aggregator.settings:CloserSettings", "aggregator.closer.job:run"),
     Part("projector", "run the projector", "aggregator.settings:ProjectorSettings", "aggregator.projector.job:run"),
+    Part(
+        "insights",
+        "run live rates, alerts and webhooks",
+        "aggregator.settings:InsightsSettings",
+        "aggregator.insights.job:run",
+    ),
 )
 
 COMMANDS = (
@@ -72,6 +78,8 @@ COMMANDS = (
     Command("doctor", "look at a deployment, and say what is wrong and what to do", "deploy.commands.doctor"),
     Command("recount", "recount one subscription and show the difference to its invoices", "deploy.commands.recount"),
     Command("redrive", "send rejected events again", "deploy.commands.redrive"),
+    Command("invoice", "print an invoice as a statement", "deploy.commands.invoice"),
+    Command("held", "closed periods without an invoice: list them, or have them tried again", "deploy.commands.held"),
     Command("bench", "measure a part", "deploy.commands.bench"),
 )
 

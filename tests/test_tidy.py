@@ -79,7 +79,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "aggregator.engine": ("schemas", "aggregator.rules", "aggregator.stream", *_SHARED),
     "aggregator.closer": ("schemas", "aggregator.rules", "aggregator.stream", *_SHARED),
     "aggregator.projector": ("schemas", "aggregator.rules", "aggregator.stream", *_SHARED),
-    "aggregator.insights": ("schemas", *_SHARED),
+    "aggregator.insights": ("schemas", "aggregator.rules", "aggregator.stream", *_SHARED),
     **dict.fromkeys(_SHARED, ("schemas", *_SHARED)),
     "aggregator": ("schemas",),
     "deploy": ("schemas", "ingest", "aggregator"),
@@ -134,8 +134,8 @@ def schemas_read_no_clock_and_do_no_io(source: Source) -> Iterator[str]:
 # Where a float may be: in no file that handles a quantity or an amount.
 
 EXACT = (
-    *("schemas/decimals.py", "schemas/totals.py", "schemas/closed_period.py", "schemas/pricing.py", "schemas/plan.py"),
-    *("schemas/invoice.py", "schemas/usage_event.py", "schemas/canonical.py", "aggregator/rules/"),
+    *(f"schemas/{noun}.py" for noun in ("decimals", "totals", "closed_period", "pricing", "plan", "invoice", "alert")),
+    *("schemas/usage_event.py", "schemas/usage_rate.py", "schemas/canonical.py", "aggregator/rules/"),
     *(f"aggregator/audit/{noun}.py" for noun in ("amounts", "billing", "closed", "counting", "invoices", "prices")),
     *(f"aggregator/audit/{noun}.py" for noun in ("invoiced", "recounted", "totals")),
 )

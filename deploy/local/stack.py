@@ -47,7 +47,7 @@ class StackOptions:
     kafka: str | None = None
     database_url: str | None = None
     only_gateway: bool = False
-    """Without aggregator, closer and projector: to measure the gateway by itself."""
+    """Without aggregator, closer, projector and insights: to measure the gateway by itself."""
 
 
 class Stack:
@@ -106,6 +106,7 @@ class Stack:
         if not options.only_gateway:
             for part in ("projector", "closer"):
                 await self._start_part(part, part, {})
+            await self._start_part("insights", "insights", {}, is_awaited=False)  # nothing depends on them
             for worker in range(1, options.workers + 1):
                 await self._start_worker(worker)
         self.http = f"http://{LOOPBACK}:{http_port}"
@@ -132,7 +133,9 @@ class Stack:
         }
         await self._start_part(name, "aggregator", own)
 
-    async def _start_part(self, name: str, part: str, own: dict[str, str], url: str | None = None) -> None:
+    async def _start_part(
+        self, name: str, part: str, own: dict[str, str], url: str | None = None, *, is_awaited: bool = True
+    ) -> None:
         self._say(f"starting {name}")
         metrics_port = free_port()
         url = url or f"http://{LOOPBACK}:{metrics_port}"
@@ -154,7 +157,7 @@ class Stack:
                 argv=(sys.executable, "-m", "deploy.cli", part),
                 env=environment,
                 log=self._options.data / "logs" / f"{name}.log",
-                ready=ready,
+                ready=ready if is_awaited else None,
                 exit_reasons=EXIT_REASONS,
             )
         )

@@ -19,7 +19,7 @@ from ingest.client import TallyClient
 from tests.containers.conftest import Composed
 from tests.containers.engine import Container, eventually
 
-PARTS = ("gateway", "aggregator-1", "aggregator-2", "closer", "projector")
+PARTS = ("gateway", "aggregator-1", "aggregator-2", "closer", "projector", "insights")
 SERVICES = ("kafka", "postgres", "prometheus", "grafana", *PARTS)
 STOP_SECONDS = 15
 DEATHS = (("aggregator-1", SIGKILL), ("gateway", SIGTERM), ("closer", SIGKILL), ("aggregator-2", SIGTERM))

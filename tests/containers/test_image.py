@@ -9,7 +9,7 @@ from tests.containers.engine import run
 
 MEBIBYTE = 2**20
 SIZE_MAX = 400 * MEBIBYTE
-PARTS = ("gateway", "aggregator", "closer", "projector")
+PARTS = ("gateway", "aggregator", "closer", "projector", "insights")
 
 
 def inside(engine_name: str, image: str, *command: str) -> str:

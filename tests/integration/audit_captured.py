@@ -24,6 +24,7 @@ from aggregator.audit.copies import (
 from aggregator.audit.cut import take_cut
 from aggregator.audit.evidence import SOURCES, Cut
 from aggregator.audit.job import report_of, tasks_of
+from aggregator.audit.kafka import NOT_AUDITED
 from aggregator.audit.recount import CATALOG_FILE, COPIES_FILE, recount
 from aggregator.audit.recounted import SubscriptionRecount
 from aggregator.audit.report import Check, Report
@@ -160,7 +161,7 @@ async def capture(settings: Settings, database_url: str) -> Captured:
         (row[0], row[1].removeprefix(settings.topic_prefix), row[2]): row[3] for row in captured.rows_["stream_offsets"]
     }
     captured.cut = await take_cut(settings, settings.partitions, offsets)
-    topics = [topic for topic in Topic if topic not in (Topic.USAGE_RATES, Topic.USAGE_REPLIES)]
+    topics = [topic for topic in Topic if topic not in NOT_AUDITED]
     captured.records = await all_records(settings, *topics)
     captured.uncommitted = await all_records(settings, *SOURCES, isolation="read_uncommitted")
     return captured

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from aggregator.settings import AggregatorSettings, CloserSettings, ProjectorSettings
+from aggregator.settings import AggregatorSettings, CloserSettings, InsightsSettings, ProjectorSettings
 from deploy import probe
 from deploy.cli import COMMANDS, PARTS
 from ingest.settings import GatewaySettings
@@ -31,6 +31,7 @@ KINDS: dict[str, type[Settings]] = {
     "aggregator": AggregatorSettings,
     "closer": CloserSettings,
     "projector": ProjectorSettings,
+    "insights": InsightsSettings,
     "setup": Settings,
 }
 NOT_OURS = {name: service for name, service in SERVICES.items() if name not in OURS}
