@@ -114,6 +114,10 @@ async def test_a_period_has_one_invoice_of_a_sequence(database: asyncpg.Connecti
         ("tally_gateway", "DELETE FROM held_periods"),
         ("tally_gateway", "UPDATE ledger SET received = 0"),
         ("tally_gateway", "UPDATE plans SET document = '{}'"),
+        ("tally_reader", "SELECT * FROM api_keys"),
+        ("tally_reader", "SELECT * FROM plans"),
+        ("tally_reader", "UPDATE invoices SET status = 'PAID'"),
+        ("tally_reader", "DELETE FROM ledger"),
     ],
 )
 async def test_a_process_may_not(database: asyncpg.Connection, role: str, statement: str) -> None:
