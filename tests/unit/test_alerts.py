@@ -39,6 +39,7 @@ def promtool(*arguments: str) -> str:
 @needs_promtool
 def test_rules_and_configuration_are_valid() -> None:
     assert promtool("check", "rules", "--lint=all", "--lint-fatal", "alerts.yaml") == ""
+    assert promtool("check", "config", "prometheus.yml") == ""
 
 
 @needs_promtool
