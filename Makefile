@@ -32,9 +32,10 @@ lint: $(READY) ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(READY) ## generate the pages that are made of the code
+docs: $(READY) ## generate the pages and dashboards that are made of the code
 	$(BIN)/python -m deploy.settings_page > docs/settings.md
 	$(BIN)/python -m deploy.metrics_page > docs/metrics.md
+	$(BIN)/python -m deploy.dashboards
 
 ci: lint test ## do what CI does
 
