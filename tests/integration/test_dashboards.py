@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import count
 from math import isfinite
 from pathlib import Path
@@ -23,12 +24,15 @@ from aiokafka import AIOKafkaProducer
 from deploy.local.ports import free_port
 from deploy.local.stack import Stack, StackOptions
 from schemas.topics import Topic
+from tests.integration.stream_world import eventually
 
 ROOT = Path(__file__).parents[2] / "deploy"
 PARTITIONS = 2
 PATIENCE_SECONDS = 120
 SUBSCRIPTION = {"serviceId": "svc", "subscriptionId": "sub", "userId": "user"}
-YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+OF_PLAN = {"serviceId": "svc", "paymentPlanId": "plan", "userId": "user"}
+BEGINNING = (datetime.now(UTC) - timedelta(days=10)).isoformat()
+YESTERDAY = (datetime.now(UTC) - timedelta(days=1, minutes=1)).isoformat()
 
 Target = tuple[str, dict[str, Any]]
 """The title of a panel, and one of its queries."""
@@ -50,34 +54,40 @@ class Load:
         self._prefix = prefix
 
     async def begin(self) -> None:
-        """A catalog, an invoice that is overdue, and a record that nobody but Tally may write."""
+        """A catalog, an invoice that is overdue, one of usage and its credit, and a record that is none of Tally's."""
         service = {"id": "svc", "name": "Service", "gracePeriodSeconds": 1}
         plan = {"id": "plan", "serviceId": "svc", "name": "Plan", "pricingType": "USAGE_BASED"}
-        of_plan = {"serviceId": "svc", "paymentPlanId": "plan", "userId": "user"}
-        past = (datetime.now(UTC) - timedelta(days=10)).isoformat()
         await self._post("/services", service)
         await self._post("/plans", {**plan, "billingInterval": "DAY", "unitPrices": {"call": "0.5"}})
-        await self._post("/subscriptions", {**of_plan, "id": "sub", "billingAnchor": past})
-        invoice = (await self._post("/invoices", {**of_plan, "amount": "7", "dueAt": past}))["invoice"]
+        await self._post("/subscriptions", {**OF_PLAN, "id": "sub", "billingAnchor": BEGINNING})
+        invoice = (await self._post("/invoices", {**OF_PLAN, "amount": "7", "dueAt": BEGINNING}))["invoice"]
         await self._post(f"/invoices/{invoice['id']}/open", {})
         await self._producer.send_and_wait(self._prefix + Topic.REJECTED_USAGE, b"not of Tally", partition=0)
+        event = {**SUBSCRIPTION, "eventKey": "call#yesterday", "quantity": 3, "occurredAt": YESTERDAY}
+        used = (await self._post("/usage-events", event, Prefer="wait=30"))["usageEvent"]
+        await eventually(self._is_invoiced)
+        await self._post(f"/usage-events/{used['id']}/void", {"reason": "to be credited"})
 
     async def run(self) -> None:
-        """Send until cancelled. Each event of yesterday that is voided leaves a credit, once its day has closed."""
+        """Send until cancelled; each time there is a new subscription too, whose usage of yesterday is invoiced."""
         for number in count():
             event = {**SUBSCRIPTION, "eventKey": f"call#{number}", "quantity": 2}
-            recorded = await self._post("/usage-events", {**event, "occurredAt": YESTERDAY})
+            await self._post("/usage-events", event)
+            await self._post("/subscriptions", {**OF_PLAN, "id": f"sub-{number}", "billingAnchor": BEGINNING})
+            await self._post("/usage-events", {**event, "subscriptionId": f"sub-{number}", "occurredAt": YESTERDAY})
             events = [{**event, "eventKey": f"call#{number}-{kind}"} for kind in ("a", "b")]
             batch = await self._post("/usage-events/batch", {"usageEvents": [*events, event, {**event, "userId": "x"}]})
             assert len(batch["results"]) == 4
             forwarded = json.dumps({**event, "eventKey": f"call#{number}-c"}).encode()
             for partition in range(PARTITIONS):  # one of them is the wrong one
                 await self._producer.send_and_wait(self._prefix + Topic.USAGE_EVENTS, forwarded, partition=partition)
-            if "usageEvent" in recorded and number % 5 == 0:
-                await self._post(f"/usage-events/{recorded['usageEvent']['id']}/void", {"reason": "a test"})
 
-    async def _post(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
-        answer = await self._client.post(f"/api/v1{path}", json=document)
+    async def _is_invoiced(self) -> bool:
+        listed = await self._client.get("/api/v1/invoices", params={"subscriptionId": "sub"})
+        return any(Decimal(invoice["amount"]) > 0 for invoice in listed.json()["invoices"])
+
+    async def _post(self, path: str, document: dict[str, Any], **headers: str) -> dict[str, Any]:
+        answer = await self._client.post(f"/api/v1{path}", json=document, headers=headers)
         assert answer.is_success, answer.text
         found: dict[str, Any] = answer.json()
         return found
