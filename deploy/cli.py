@@ -67,6 +67,7 @@ PARTS = (
 COMMANDS = (
     Command("up", "run everything on this machine until Ctrl-C", "deploy.commands.up"),
     Command("demo", "run everything, with a seeded month of usage and its invoices", "deploy.commands.demo"),
+    Command("setup", "create topics, tables and a first key: what the parts need, once", "deploy.commands.setup"),
     Command("topics", "create the Kafka topics, or verify them", "deploy.commands.topics"),
     Command("migrate", "bring the Postgres tables to this version", "deploy.commands.migrate"),
     Command("keys", "create, list or revoke API keys", "deploy.commands.keys"),
