@@ -125,14 +125,11 @@ def schemas_read_no_clock_and_do_no_io(source: Source) -> Iterator[str]:
 # Where a float may be: in no file that handles a quantity or an amount.
 
 EXACT = (
-    *(
-        f"schemas/{noun}.py"
-        for noun in ("decimals", "totals", "closed_period", "pricing", "plan", "invoice", "alert")
-    ),
-    *("schemas/price.py", "schemas/usage_event.py", "schemas/usage_rate.py", "schemas/canonical.py", "aggregator/rules/"),
+    *(f"schemas/{noun}.py" for noun in ("decimals", "totals", "closed_period", "plan", "invoice", "alert")),
+    *("schemas/price.py", "schemas/pricing.py", "schemas/usage_event.py", "schemas/usage_rate.py"),
+    *("schemas/canonical.py", "aggregator/rules/", "deploy/statement.py", "deploy/breakdown.py"),
     *(f"aggregator/audit/{noun}.py" for noun in ("amounts", "billing", "closed", "counting", "invoices", "prices")),
     *(f"aggregator/audit/{noun}.py" for noun in ("invoiced", "recounted", "totals")),
-    *("deploy/statement.py", "deploy/breakdown.py"),
 )
 FLOAT_MAKERS = {"total_seconds", "timestamp"}
 
