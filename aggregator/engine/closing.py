@@ -23,8 +23,7 @@ from schemas.topics import partition_of
 from schemas.totals import PeriodState
 
 ROUND_SECONDS = 0.02
-"""A round ends after so much work, and deciding goes on: of eight partitions that close at once, each event waits for
-the rounds of all."""
+"""A round ends after so much work, and deciding goes on. To write what it closes takes about as long again."""
 ROUND_LINES_MAX = 5_000
 """A round ends with the period that reaches this many lines: a period's parts are never split over transactions."""
 TOTALS_AT_A_TIME = 200

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -37,6 +37,8 @@ EVENT_SOURCES = (Topic.USAGE_EVENTS, Topic.USAGE_FORWARDED)
 BATCH_KEYS_MAX = 4_000
 """What is decided at once is of at most so many subscriptions: to read one of the catalog for the first time takes ten
 times as long as to decide an event, and each changes a total and a state of its own."""
+TENDING_AT_ONCE = 2
+"""While one waits for its commit, another has the processor."""
 SECOND_MS = 1_000
 PATIENCE = 3
 """How many times as long as a transaction may take, the opening or release of a partition may wait for Kafka. Twice as
@@ -55,6 +57,8 @@ class Shared:
     stores: Stores
     names: dict[Topic, str]
     partitions: int
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TENDING_AT_ONCE))
+    """Of those that close or enrol. With all partitions at it, an event would wait for a round of each."""
 
 
 class Partition:
@@ -157,7 +161,14 @@ class Partition:
             extra={"partition": self.number, "offset": offset, "seconds": seconds, "restored_records": restored},
         )
         tending = Tending(
-            self.number, self._sources, tables, agenda, commits, shared.catalog, lambda: self._position(tables)
+            self.number,
+            self._sources,
+            tables,
+            agenda,
+            commits,
+            shared.catalog,
+            lambda: self._position(tables),
+            shared.turns,
         )
         return tables, commits, tending
 

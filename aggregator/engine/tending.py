@@ -1,5 +1,6 @@
 """What a partition does beside deciding: it enrols new subscriptions, and closes periods that are due."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -37,6 +38,7 @@ class Tending:
         commits: Commits,
         catalog: CatalogFollower,
         position: Callable[[], Position],
+        turns: asyncio.Semaphore,
     ) -> None:
         self._number = number
         self._sources = sources
@@ -45,6 +47,7 @@ class Tending:
         self._commits = commits
         self._catalog = catalog
         self._position = position
+        self._turns = turns
         self._enrolment = Enrolment(agenda, catalog.store, tables.meta.catalog_offset)
         self._ticked_at = 0.0
         self._cut: Cut | None = None
@@ -52,7 +55,8 @@ class Tending:
     async def go_on(self) -> bool:
         """Do what there is to do, up to the bounds of one round. Returns whether there is more that can be done now.
 
-        All that was read must be decided.
+        All that was read must be decided. Where the turn is others', nothing is done and nobody waits for it: what
+        was read meanwhile is decided, and then it is asked for again.
         """
         now = time.monotonic()
         if now - self._ticked_at >= TICK_SECONDS:
@@ -60,9 +64,12 @@ class Tending:
             await self._catalog.barrier()
             if self._cut is None:
                 self._cut = await self._find_cut(now)
-        if self._enrolment.is_behind:
-            await self._enrol()
-        return await self._close() or self._enrolment.is_behind
+        if self._turns.locked() or not (self._cut or self._enrolment.is_behind):
+            return False
+        async with self._turns:
+            if self._enrolment.is_behind:
+                await self._enrol()
+            return await self._close() or self._enrolment.is_behind
 
     async def _enrol(self) -> None:
         changes, meta = Changes(), self._tables.meta

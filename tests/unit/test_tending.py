@@ -78,7 +78,7 @@ def populate(shelf: Shelf, *names: str) -> None:
 
 
 def tending(shelf: Shelf, kafka: Any) -> Tending:
-    return Tending(0, kafka, shelf.tables, shelf.agenda, kafka, kafka, lambda: first_position(1))
+    return Tending(0, kafka, shelf.tables, shelf.agenda, kafka, kafka, lambda: first_position(1), asyncio.Semaphore(1))
 
 
 def test_the_ends_are_asked_for_after_the_time_and_the_catalog(shelf: Shelf) -> None:
@@ -94,6 +94,21 @@ def test_the_ends_are_asked_for_after_the_time_and_the_catalog(shelf: Shelf) -> 
     assert [call for call in kafka.calls if call != "catalog"] == ["T", "E", "round"]
     assert kafka.closed == {"sub": (0, 0)}
     assert asyncio.run(tended.go_on()) is False
+
+
+def test_who_has_no_turn_waits_for_none(shelf: Shelf) -> None:
+    populate(shelf, "sub")
+    kafka, turns = Calls(shelf, FEBRUARY + HOUR), asyncio.Semaphore(1)
+    tended = Tending(0, kafka, shelf.tables, shelf.agenda, kafka, kafka, lambda: first_position(1), turns)  # type: ignore[arg-type]
+
+    async def go_on_while_others_close() -> bool:
+        async with turns:
+            return await tended.go_on()
+
+    assert asyncio.run(go_on_while_others_close()) is False
+    assert kafka.closed == {}
+    assert asyncio.run(tended.go_on()) is True
+    assert kafka.closed == {"sub": (0, 0)}
 
 
 def test_nothing_is_asked_where_nothing_is_due(shelf: Shelf) -> None:
