@@ -19,4 +19,5 @@ BEGIN
 END
 $$;
 
-GRANT SELECT ON invoices, invoice_lines, usage_totals, usage_events, rejected_usage_events, ledger TO tally_reader;
+GRANT SELECT ON invoices, invoice_lines, usage_totals, usage_events, rejected_usage_events, billing_periods, ledger
+    TO tally_reader;

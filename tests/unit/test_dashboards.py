@@ -11,8 +11,9 @@ import pytest
 from deploy.dashboards.__main__ import files
 
 ROOT = Path(__file__).parents[2]
+CONTRACT = (ROOT / "docs" / "contract.md").read_text()
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
-PUBLISHED = {"invoices", "invoice_lines", "usage_totals", "usage_events", "rejected_usage_events", "ledger"}
+PUBLISHED = set(re.findall(r"^\| `(\w+)` \|", CONTRACT.partition("\n## 4.")[2].partition("\n## ")[0], re.MULTILINE))
 DIRECTORY = ROOT / "deploy" / "grafana" / "dashboards"
 
 DASHBOARDS = {path.stem: json.loads(path.read_text()) for path in sorted(DIRECTORY.glob("*.json"))}
