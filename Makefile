@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := uv==0.13.9
 
-.PHONY: help setup demo test lint docs ci bench chaos lock clean
+.PHONY: help setup demo test test-containers stand-ins lint docs ci bench chaos lock clean
 
 help: ## say what each target does (this text)
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1 \2/p' Makefile | awk '{ printf "%s %-7s", $$1, $$2; $$1 = $$2 = ""; print }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1 \2/p' Makefile | awk '{ printf "%s %-15s", $$1, $$2; $$1 = $$2 = ""; print }'
 
 setup: $(READY) ## make the environment in .venv, with the command .venv/bin/tally
 
@@ -20,28 +20,41 @@ test: $(READY) ## run all tests, those that measure how fast something recovers 
 	$(BIN)/pytest tests/acceptance tests/chaos
 	$(BIN)/pytest tests/unit tests/integration tests/test_tidy.py --numprocesses 4 --dist loadgroup
 
+test-containers: $(READY) ## build the image, run deploy/compose.yaml, and some tests on servers in containers
+	$(BIN)/pytest tests/containers tests/integration/test_setup_command.py tests/integration/test_keys_command.py \
+	    tests/integration/test_closer.py tests/integration/test_producer.py
+
+stand-ins: $(READY) ## build images to test with, on a machine that reaches no image registry
+	@$(BIN)/python -m tests.containers.stand_ins
+
 lint: $(READY) ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-docs: $(READY) ## generate the pages that are made of the code
+docs: $(READY) ## generate the pages and dashboards that are made of the code
 	$(BIN)/python -m deploy.settings_page > docs/settings.md
 	$(BIN)/python -m deploy.metrics_page > docs/metrics.md
+	$(BIN)/python -m deploy.dashboards
 
 ci: lint test ## do what CI does
 
-bench: $(READY) ## measure the engine, then the gateway
+bench: $(READY) ## measure the engine, the gateway, and closing
 	$(BIN)/tally bench engine
 	$(BIN)/tally bench gateway
+	$(BIN)/tally bench closing
+	$(BIN)/tally bench closing --periods 1000 --meters 300000
 
 chaos: $(READY) ## kill, freeze and spoil everything for MINUTES=10, from a SEED, and count what is left
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
 
-lock: ## resolve pyproject.toml anew into requirements.lock
+COMPILE := build/lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --quiet
+
+lock: ## resolve pyproject.toml anew into requirements.lock, and into requirements-production.lock for the image
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock && build/lock/bin/pip install --quiet $(UV)
-	build/lock/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-	    --generate-hashes --no-emit-index-url --no-header --quiet -o requirements.lock
+	$(COMPILE) --extra build --extra local --extra dev -o requirements.lock
+	$(COMPILE) --extra build --constraint requirements.lock -o requirements-production.lock
 	@rm -rf build/lock
 
 clean: ## remove the environment and all caches in this directory, not the data in tally-data

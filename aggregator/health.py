@@ -6,7 +6,7 @@ They are served by threads of their own, so that a process whose event loop hang
 import json
 import logging
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from socketserver import ThreadingMixIn
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -26,14 +26,19 @@ READY = Gauge("tally_ready", "1 while /health/ready says so.")
 Unready = Callable[[], Sequence[str]]
 """What is wrong with the process, a sentence each; nothing: it is ready. Called from other threads than the loop's."""
 
+Pages = Mapping[str, Callable[[], dict[str, Any]]]
+"""What else the process shows, JSON by path. Called from other threads than the loop's."""
 
-def serve(host: str, port: int, unready: Unready) -> int:
+
+def serve(host: str, port: int, unready: Unready, pages: Pages | None = None) -> int:
     """Serve until the process ends; returns the port, which the system chooses where it is 0."""
     READY.set_function(lambda: not unready())
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         kind = _ServerV6 if family is socket.AF_INET6 else _Server
-        server = make_server(host, port, health_app(unready), server_class=kind, handler_class=_SilentHandler)
+        server = make_server(
+            host, port, health_app(unready, pages or {}), server_class=kind, handler_class=_SilentHandler
+        )
     except (OSError, OverflowError) as error:
         raise OperatorError(
             f"/metrics can't listen on {host}:{port} ({error}): set TALLY_METRICS_HOST and TALLY_METRICS_PORT "
@@ -44,19 +49,21 @@ def serve(host: str, port: int, unready: Unready) -> int:
     return server.server_port
 
 
-def health_app(unready: Unready) -> "WSGIApplication":
-    """The three routes; any other path is a 404."""
+def health_app(unready: Unready, pages: Pages) -> "WSGIApplication":
+    """The three routes and the pages; any other path is a 404."""
     metrics: Any = make_wsgi_app()
     said: Sequence[str] = ()
 
     def answer(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
         nonlocal said
-        path = environ.get("PATH_INFO")
+        path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             answered: Iterable[bytes] = metrics(environ, start)
             return answered
         if path == "/health/live":
             return _json(start, "200 OK", {"status": "live"})
+        if path in pages:
+            return _json(start, "200 OK", pages[path]())
         if path != "/health/ready":
             return _json(start, "404 Not Found", {"error": "There is nothing at this path.", "code": "not_found"})
         before, said = said, unready()

@@ -1,6 +1,11 @@
 """Settings of the processes of this package."""
 
-from pydantic import Field
+import base64
+import binascii
+from typing import Final
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationInfo, field_validator
 
 from schemas.settings import PartSettings
 
@@ -50,3 +55,52 @@ class ProjectorSettings(ConsumerSettings):
         " false; where it is off, those topics are not read, and turned on again, the copying goes on where it stood,"
         " without what rejected-usage has deleted meanwhile (after 35 days)",
     )
+
+
+SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - of all such secrets
+SECRET_BYTES_MIN: Final = 24
+
+
+class InsightsSettings(ConsumerSettings):
+    """Settings of the insights."""
+
+    alerts: str = Field("", description="file of the thresholds to watch, TOML")
+    rates_meters_max: int = Field(1_000, ge=1, description="meters whose live rates are kept apart at the most")
+    webhook_secret: str = Field(
+        "",
+        repr=False,
+        description="signs the webhooks: whsec_ and base64 of 24 bytes or more; several with spaces, the newest first",
+    )
+    webhook_url: str = Field("", repr=False, description="where invoices and alerts are posted, https://...")
+    webhook_timeout_seconds: int = Field(15, ge=1, description="how long the receiver of a webhook may take, s")
+    webhook_parallel: int = Field(16, ge=1, description="webhooks that are under way at the same time at the most")
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_long_enough(cls, value: str) -> str:
+        for secret in value.split():
+            if not secret.startswith(SECRET_PREFIX) or len(secret_key(secret)) < SECRET_BYTES_MIN:
+                raise ValueError(f"write {SECRET_PREFIX} and {SECRET_BYTES_MIN} random bytes or more in base64")
+        return value
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _can_be_posted_to(cls, value: str, info: ValidationInfo) -> str:
+        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError("write https://HOST/PATH")
+        if value and info.data.get("webhook_secret") == "":
+            raise ValueError("without TALLY_WEBHOOK_SECRET nobody can tell that a webhook is from Tally; set that too")
+        return value
+
+    @property
+    def webhook_keys(self) -> list[bytes]:
+        """The keys that sign, the newest first."""
+        return [secret_key(secret) for secret in self.webhook_secret.split()]
+
+
+def secret_key(secret: str) -> bytes:
+    """The key in a secret; empty where it is none."""
+    try:
+        return base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
+    except binascii.Error:
+        return b""

@@ -56,11 +56,18 @@ PARTS = (
     Part("aggregator", "run a worker", "aggregator.settings:AggregatorSettings", "aggregator.app:run"),
     Part("closer", "run the closer", "aggregator.settings:CloserSettings", "aggregator.closer.job:run"),
     Part("projector", "run the projector", "aggregator.settings:ProjectorSettings", "aggregator.projector.job:run"),
+    Part(
+        "insights",
+        "run live rates, alerts and webhooks",
+        "aggregator.settings:InsightsSettings",
+        "aggregator.insights.job:run",
+    ),
 )
 
 COMMANDS = (
     Command("up", "run everything on this machine until Ctrl-C", "deploy.commands.up"),
     Command("demo", "run everything, with a seeded month of usage and its invoices", "deploy.commands.demo"),
+    Command("setup", "create topics, tables and a first key: what the parts need, once", "deploy.commands.setup"),
     Command("topics", "create the Kafka topics, or verify them", "deploy.commands.topics"),
     Command("migrate", "bring the Postgres tables to this version", "deploy.commands.migrate"),
     Command("keys", "create, list or revoke API keys", "deploy.commands.keys"),
@@ -69,7 +76,10 @@ COMMANDS = (
     Command("catalog", "mend the catalog after a loss, in Postgres or on its topic", "deploy.commands.catalog"),
     Command("audit", "recount everything from the log and compare", "deploy.commands.audit"),
     Command("doctor", "look at a deployment, and say what is wrong and what to do", "deploy.commands.doctor"),
+    Command("recount", "recount one subscription and show the difference to its invoices", "deploy.commands.recount"),
     Command("redrive", "send rejected events again", "deploy.commands.redrive"),
+    Command("invoice", "print an invoice as a statement", "deploy.commands.invoice"),
+    Command("held", "closed periods without an invoice: list them, or have them tried again", "deploy.commands.held"),
     Command("bench", "measure a part", "deploy.commands.bench"),
 )
 

@@ -14,8 +14,8 @@ AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 ENV_PREFIX = "TALLY_"
 
-SECRET = frozenset({"database_url"})
-"""Settings that are never shown: they may hold a password."""
+SECRET = frozenset({"database_url", "webhook_secret", "webhook_url"})
+"""Settings that are never shown: they may hold a password or are one."""
 
 
 class SettingInvalid(OperatorError):

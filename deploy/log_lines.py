@@ -28,6 +28,7 @@ _FIRST: Final = ("time", "level", "part", "logger", "message")
 _SECRETS: Final = (
     (re.compile(r"(://[^\s:/@]*):[^\s/]*@"), r"\1:***@"),
     (re.compile(r"\btally_[A-Za-z0-9_-]{43}"), "tally_***"),
+    (re.compile(r"\bwhsec_[A-Za-z0-9+/=]+"), "whsec_***"),
     (re.compile(r"(?i)\b(bearer|basic) +[A-Za-z0-9._~+/=-]+"), r"\1 ***"),
     (re.compile(r"(?i)\b(password|authorization)(['\"]?\s*[=:]\s*)(?!basic|bearer)\S+"), r"\1\2***"),
 )

@@ -10,11 +10,12 @@ from prometheus_client.metrics import MetricWrapperBase
 
 SECTIONS = (
     ("Every part", "deploy.metrics"),
-    ("Aggregator, closer and projector", "aggregator.health"),
+    ("Every part but the gateway", "aggregator.health"),
     ("Gateway", "ingest.metrics"),
     ("Aggregator", "aggregator.engine.metrics"),
     ("Closer", "aggregator.closer.metrics"),
     ("Projector", "aggregator.projector.metrics"),
+    ("Insights", "aggregator.insights.metrics"),
 )
 """What a section is called, and the module whose metrics it lists."""
 
@@ -36,9 +37,11 @@ Counters begin at 0 with each process: use `rate()` and `increase()`. A histogra
 | `topic` | topics, without the prefix |
 | `verdict` | the counts of a ledger ([contract](contract.md#3-kafka)) |
 | `reason` | of a rejection its code ([contract](contract.md#2-http)); of a [held period](operations.md#held-periods) |
-| `outcome` | `sent`, `lost` of an answer to a gateway; `recorded`, `pending` or the code of the refusal of an event |
+| `outcome` | `sent`, `lost` of an answer to a gateway; `recorded`, `pending` or the code of the refusal of an event; \
+`delivered`, `failed` (sent again later), `parked` (given up) of a webhook |
 | `route` | the API's routes as its documentation writes them; `none` for any other path |
-| `method`, `status` | HTTP's methods, `other` for any other; its statuses, `none` where there was no answer |
+| `method`, `status` | HTTP's methods, `other` for any other; its statuses, `none` where there was no answer; \
+`firing`, `resolved` of an alert |
 | `limit` | `requests_per_second`, `connections`, `headers_seconds` |
 | `table` | tables that the projector writes |
 | `level` | `debug`, `info`, `warning`, `error`, `critical` |

@@ -71,7 +71,7 @@ async def migrate(database_url: str, known: list[Migration] | None = None) -> li
         raise OperatorError(
             f"The database user may not migrate ({str(error).splitlines()[0]}): "
             "connect as the database's owner with CREATEROLE, or let an administrator create the roles of "
-            "schemas/sql/0001_roles.sql and grant them to the user."
+            "0001_roles.sql, 0009_webhooks.sql and 0010_reader.sql in schemas/sql and grant them to the user."
         ) from error
     finally:
         await connection.close()

@@ -3,7 +3,8 @@
 Boundary number k is the anchor's wall-clock time moved by k intervals. A month without the anchor's day takes its last
 day, and the next month comes back to it, because every boundary is derived from the anchor and never from its
 neighbour. A wall-clock time that a clock change skips is read with the offset before the change, one that occurs twice
-is read as its first occurrence (PEP 495, fold=0).
+is read as its first occurrence (PEP 495, fold=0). So where a zone has skipped a whole day (Apia 2011-12-30), the two
+boundaries of that day are one moment, there is no period between them, and its neighbours touch.
 """
 
 from bisect import bisect_right
@@ -35,7 +36,7 @@ class UnknownTimeZone(ValueError):
 
 @dataclass(slots=True, frozen=True)
 class BillingPeriod:
-    """[start, end) in milliseconds since 1970 UTC; `end` is None for interval NONE."""
+    """[start, end) in milliseconds since 1970 UTC; `end` is None for interval NONE, whose one period holds all time."""
 
     start: int
     end: int | None
@@ -48,7 +49,7 @@ class BillingPeriod:
         object.__setattr__(self, "json", f'{{"start":"{self.start_text}","end":{end}}}')
 
     def __contains__(self, at: int) -> bool:
-        return self.start <= at and (self.end is None or at < self.end)
+        return self.end is None or self.start <= at < self.end
 
 
 @lru_cache(maxsize=1024)

@@ -1,11 +1,12 @@
 """A closed billing period: what `closed-periods` holds, and all that an invoice's amount is computed from."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from schemas.canonical import canonical_json, digest
+from schemas.canonical import digest, sealed
 from schemas.decimals import PRICE_PLACES, decimal_text, scaled_of_own
 from schemas.plan import Invoicing, Plan, PricingType
 from schemas.price import Price
@@ -30,6 +31,11 @@ class Charge:
             "eventCount": self.event_count,
             "amount": decimal_text(self.amount),
         }
+
+    def to_json(self) -> str:
+        """The fields as JSON."""
+        quantity, amount = decimal_text(self.quantity), decimal_text(self.amount)
+        return f'{{"quantity":"{quantity}","eventCount":{self.event_count},"amount":"{amount}"}}'
 
     @classmethod
     def of_wire(cls, document: dict[str, Any]) -> "Charge":
@@ -77,8 +83,8 @@ class ClosedPeriod:
             value = self._part(part, len(parts), lines)
             if part == len(parts) - 1:
                 value["partDigests"] = list(digests)
-            value["digest"] = digest(value)
-            digests.append(value["digest"])
+            part_digest, record = sealed(value)
+            digests.append(part_digest)
             key = [
                 self.subscription_id,
                 timestamp_text(self.start),
@@ -87,7 +93,7 @@ class ClosedPeriod:
             ]
             yield (
                 json.dumps(key, ensure_ascii=False, separators=(",", ":")).encode(),
-                canonical_json(value),
+                record,
             )
 
     def _part(self, part: int, parts: int, lines: Sequence[ClosedLine]) -> dict[str, Any]:
@@ -161,12 +167,14 @@ class ClosedPart:
     first_offset: int | None
     last_offset: int | None
     digest: str
+    part_digests: tuple[str, ...]
+    """Of the last part only: the digests of those before it."""
 
 
 def parse_closed_part(value: bytes) -> ClosedPart:
     """A record of `closed-periods`. Raises ValueError where it is not what a worker wrote, or its digest is wrong."""
-    document = json.loads(value, parse_float=_refuse_float)
-    if type(document) is not dict or digest(document) != document.get("digest"):
+    document = _DECODER.decode(value.decode())
+    if type(document) is not dict or not _is_signed(value, document):
         raise ValueError("the digest does not match the record")
     try:
         return _closed_part(document)
@@ -174,8 +182,19 @@ def parse_closed_part(value: bytes) -> ClosedPart:
         raise ValueError(f"the record is not one of a closed period: {error!r}") from error
 
 
+def _is_signed(value: bytes, document: dict[str, Any]) -> bool:
+    """Whether the record has its own digest. A worker writes canonical JSON, so without the digest it is what was
+    digested, and need not be written again; else its content decides."""
+    own = document.get("digest")
+    rest = value.replace(f'"digest":"{own}",'.encode(), b"", 1)
+    return hashlib.sha256(rest).hexdigest() == own or digest(document) == own
+
+
 def _refuse_float(digits: str) -> NoReturn:
     raise ValueError(f"a record holds decimals as text, and this one the number {digits}")
+
+
+_DECODER: Final = json.JSONDecoder(parse_float=_refuse_float)
 
 
 def _closed_part(document: dict[str, Any]) -> ClosedPart:
@@ -205,4 +224,5 @@ def _closed_part(document: dict[str, Any]) -> ClosedPart:
         first_offset=document["firstOffset"],
         last_offset=document["lastOffset"],
         digest=document["digest"],
+        part_digests=tuple(document["partDigests"] if document["part"] + 1 == document["parts"] else ()),
     )

@@ -4,15 +4,24 @@ from enum import StrEnum
 from typing import Annotated, Any, Final
 from uuid import UUID, uuid5
 
-from pydantic import BeforeValidator, ValidationInfo, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    PlainValidator,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from schemas.catalog import Transition, WireModel, dated, status_at
 from schemas.decimals import Quantity
-from schemas.text import OptionalText, Text
+from schemas.text import OPTIONAL_TEXT_SCHEMA, OptionalText, Text, optional_text
 from schemas.timestamps import OptionalTimestamp, timestamp_text
 
 INVOICE_NAMESPACE = UUID("6d1f5a52-5f0e-5c1c-9e9b-0a6f0c1f7a11")
+UUID5: Final = 5
+"""The version of the closer's ids."""
 
 
 class InvoiceStatus(StrEnum):
@@ -60,6 +69,30 @@ def closer_invoice_id(subscription_id: str, period_start: int, sequence: int) ->
     )
 
 
+def _chosen_id(value: Any) -> str | None:
+    """The id that a caller chooses: none that an invoice of the closer could have, or the closer would find its id
+    taken and hold the period."""
+    chosen = optional_text(value)
+    if chosen is not None and _is_uuid5(chosen):
+        message = "can't be a UUID of version 5, which the invoices of closed periods have: choose another, or none"
+        raise PydanticCustomError("field_invalid", message)
+    return chosen
+
+
+def _is_uuid5(chosen: str) -> bool:
+    try:
+        return UUID(chosen).version == UUID5
+    except ValueError:
+        return False
+
+
+ChosenId = Annotated[
+    str | None,
+    PlainValidator(_chosen_id),
+    WithJsonSchema({**OPTIONAL_TEXT_SCHEMA, "description": "Without one, Tally chooses; no UUID of version 5."}),
+]
+
+
 def _first_status(value: Any) -> Any:
     if value is None:
         return _S.DRAFT
@@ -91,7 +124,7 @@ class NewInvoice(WireModel):
     """An invoice as a caller asks for it; without an id, Tally chooses one, and without a currency it is the plan's.
     The amount is stored as it is given (contract rule 8)."""
 
-    id: OptionalText = None
+    id: ChosenId = None
     service_id: Text
     payment_plan_id: Text
     user_id: Text

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from schemas.billing_period import BillingPeriod, UnknownTimeZone, time_zone
 from schemas.catalog import Transition, WireModel, dated, status_at
 from schemas.text import OptionalText, Text
-from schemas.timestamps import OptionalTimestamp, Timestamp, timestamp_text
+from schemas.timestamps import Anchor, OptionalAnchor, Timestamp, timestamp_text
 
 
 class SubscriptionStatus(StrEnum):
@@ -56,7 +56,7 @@ class NewSubscription(WireModel):
     payment_plan_id: Text
     user_id: Text
     status: SubscriptionStatus = SubscriptionStatus.ACTIVE
-    billing_anchor: OptionalTimestamp = None
+    billing_anchor: OptionalAnchor = None
     time_zone: TimeZone = "UTC"
 
 
@@ -78,7 +78,7 @@ class Subscription(NewSubscription):
     is the plan under which it was created."""
 
     id: Text
-    billing_anchor: Timestamp
+    billing_anchor: Anchor
     created_at: Timestamp
     version: int = 1
     transitions: tuple[Transition, ...]
@@ -131,6 +131,11 @@ class Subscription(NewSubscription):
         """Whether a period overlaps the subscription's life, so that it is invoiced even without usage."""
         ended_after_it_began = period.end is None or period.end > self.began_at
         return ended_after_it_began and (self.ended_at is None or period.start < self.ended_at)
+
+    def latest_at(self, now: int) -> int:
+        """Of the moments (ms) of its life, the one nearest to now: in its last period where it has ended."""
+        ended_at = self.ended_at
+        return now if ended_at is None else min(now, max(self.began_at, ended_at - 1))
 
     @property
     def ended_at(self) -> int | None:

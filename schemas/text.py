@@ -49,9 +49,11 @@ _SCHEMA = {
     "pattern": rf"^{_ALLOWED}[^\s\u0000-\u001f\u007f-\u009f]{_ALLOWED}$",
 }
 
+OPTIONAL_TEXT_SCHEMA: Final = {"anyOf": [_SCHEMA, {"type": "null"}]}
+
 Text = Annotated[str, PlainValidator(text), WithJsonSchema(_SCHEMA)]
 OptionalText = Annotated[
     str | None,
     PlainValidator(optional_text),
-    WithJsonSchema({"anyOf": [_SCHEMA, {"type": "null"}]}),
+    WithJsonSchema(OPTIONAL_TEXT_SCHEMA),
 ]

@@ -40,6 +40,8 @@ def optional_datetime(at_ms: int | None) -> datetime | None:
 
 TIMESTAMP_MIN_MS: Final = milliseconds(datetime(2000, 1, 1, tzinfo=UTC))
 TIMESTAMP_MAX_MS: Final = milliseconds(datetime(2101, 1, 1, tzinfo=UTC)) - 1
+ANCHOR_MIN_MS: Final = 0
+"""A billing anchor may be as old as 1970, long before any usage."""
 
 
 def parse_timestamp(value: Any) -> int:
@@ -55,11 +57,16 @@ def parse_timestamp(value: Any) -> int:
     return _parse_any(value)
 
 
-def _parse_any(value: Any) -> int:
+def parse_anchor(value: Any) -> int:
+    """As parse_timestamp(), in the years 1970-2100."""
+    return _parse_any(value, ANCHOR_MIN_MS)
+
+
+def _parse_any(value: Any, min_ms: int = TIMESTAMP_MIN_MS) -> int:
     match = _RFC3339(value) if type(value) is str and len(value) <= _TEXT_MAX else None
     day_ms = None if match is None else _day_ms(match[1])
     if match is None or day_ms is None:
-        raise _invalid()
+        raise _invalid(min_ms)
     hours, minutes, seconds, fraction, sign, offset_hours, offset_minutes = match.groups()[1:]
     at_ms = day_ms + _clock_ms(f"{hours}:{minutes}:{seconds}")
     if fraction is not None:
@@ -67,14 +74,19 @@ def _parse_any(value: Any) -> int:
     if sign is not None:
         offset_ms = (int(offset_hours) * 60 + int(offset_minutes)) * 60 * SECOND_MS
         at_ms += offset_ms if sign == "-" else -offset_ms
-    if not TIMESTAMP_MIN_MS <= at_ms <= TIMESTAMP_MAX_MS:
-        raise _invalid()
+    if not min_ms <= at_ms <= TIMESTAMP_MAX_MS:
+        raise _invalid(min_ms)
     return at_ms
 
 
 def optional_timestamp(value: Any) -> int | None:
     """As parse_timestamp(), but null means omitted."""
     return None if value is None else parse_timestamp(value)
+
+
+def optional_anchor(value: Any) -> int | None:
+    """As parse_anchor(), but null means omitted."""
+    return None if value is None else parse_anchor(value)
 
 
 def timestamp_text(at_ms: int) -> str:
@@ -133,10 +145,11 @@ def _clock_text(seconds: int) -> str:
     return f"{hour:02d}:{minute:02d}:{second:02d}"
 
 
-def _invalid() -> PydanticCustomError:
+def _invalid(min_ms: int = TIMESTAMP_MIN_MS) -> PydanticCustomError:
     return PydanticCustomError(
         "timestamp_invalid",
-        "must be a time as in RFC 3339, such as 2026-01-31T12:00:00.000Z, in the years 2000-2100",
+        "must be a time as in RFC 3339, such as 2026-01-31T12:00:00.000Z, in the years {first_year}-2100",
+        {"first_year": aware_datetime(min_ms).year},
     )
 
 
@@ -149,6 +162,11 @@ _SCHEMA = {
     **_TEXT_SCHEMA,
     "pattern": "^(20[0-9]{2}|2100)-",
     "description": "In the years 2000-2100; without an offset it is UTC.",
+}
+_ANCHOR_SCHEMA = {
+    **_TEXT_SCHEMA,
+    "pattern": "^(19[7-9][0-9]|20[0-9]{2}|2100)-",
+    "description": "In the years 1970-2100; without an offset it is UTC.",
 }
 
 Timestamp = Annotated[
@@ -163,6 +181,20 @@ OptionalTimestamp = Annotated[
     PlainValidator(optional_timestamp),
     PlainSerializer(optional_timestamp_text),
     WithJsonSchema({"anyOf": [_SCHEMA, {"type": "null"}]}, mode="validation"),
+    WithJsonSchema({"anyOf": [_TEXT_SCHEMA, {"type": "null"}]}, mode="serialization"),
+]
+Anchor = Annotated[
+    int,
+    PlainValidator(parse_anchor),
+    PlainSerializer(timestamp_text),
+    WithJsonSchema(_ANCHOR_SCHEMA, mode="validation"),
+    WithJsonSchema(_TEXT_SCHEMA, mode="serialization"),
+]
+OptionalAnchor = Annotated[
+    int | None,
+    PlainValidator(optional_anchor),
+    PlainSerializer(optional_timestamp_text),
+    WithJsonSchema({"anyOf": [_ANCHOR_SCHEMA, {"type": "null"}]}, mode="validation"),
     WithJsonSchema({"anyOf": [_TEXT_SCHEMA, {"type": "null"}]}, mode="serialization"),
 ]
 TimestampText = Annotated[str, WithJsonSchema(_TEXT_SCHEMA)]

@@ -29,6 +29,7 @@ class Topic(StrEnum):
     AGGREGATOR_POSITIONS = "aggregator-positions"
     USAGE_RATES = "usage-rates"
     USAGE_REPLIES = "usage-replies"
+    USAGE_ALERTS = "usage-alerts"
 
 
 _KEEP_FOR_EVER: Final = {
@@ -76,6 +77,7 @@ TOPICS: Final = tuple(
         (Topic.AGGREGATOR_POSITIONS, None, _COMPACT),
         (Topic.USAGE_RATES, None, _keep_for(1 * DAY_MS)),
         (Topic.USAGE_REPLIES, REPLY_PARTITIONS, _keep_for(10 * MINUTE_MS)),
+        (Topic.USAGE_ALERTS, 1, _COMPACT),
     )
 )
 

@@ -39,7 +39,7 @@ class MeterTotal:
 
     def to_json(self) -> bytes:
         """The value on `usage-totals`."""
-        charged = "" if self.charged is NOTHING_CHARGED else f',"charged":{json.dumps(self.charged.wire())}'
+        charged = "" if self.charged is NOTHING_CHARGED else f',"charged":{self.charged.to_json()}'
         return (
             f'{{"quantity":"{decimal_text(self.quantity)}","eventCount":{self.event_count}'
             f',"periodEnd":{_time_json(self.period_end)}{charged}}}'

@@ -13,9 +13,7 @@ import pytest
 
 from deploy.local.kafka import LocalKafka
 from deploy.local.postgres import LocalPostgres
-
-KAFKA_IMAGE = "apache/kafka:4.1.1"
-POSTGRES_IMAGE = "postgres:18"
+from tests.containers.images import POSTGRES
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,6 +23,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "integration" in item.path.parts:
             name = item.path.stem
             item.add_marker(pytest.mark.xdist_group("audit" if name.startswith("test_audit") else name))
+
+
+# What containers publish is on this machine's loopback interface, though testcontainers may take it for a container.
+os.environ.setdefault("TESTCONTAINERS_CONNECTION_MODE", "docker_host")
 
 
 @pytest.fixture(scope="session")
@@ -42,10 +44,10 @@ def kafka_bootstrap(has_docker: bool, tmp_path_factory: pytest.TempPathFactory) 
     if given := os.environ.get("TALLY_KAFKA"):
         yield given
     elif has_docker:
-        from testcontainers.kafka import KafkaContainer
+        from tests.containers.kafka import ApacheKafkaContainer
 
-        with KafkaContainer(KAFKA_IMAGE).with_kraft() as container:
-            yield container.get_bootstrap_server()
+        with ApacheKafkaContainer() as container:
+            yield container.bootstrap
     else:
         kafka = LocalKafka(tmp_path_factory.mktemp("kafka"))
         asyncio.run(kafka.start())
@@ -59,9 +61,9 @@ def postgres_dsn(has_docker: bool, tmp_path_factory: pytest.TempPathFactory) -> 
     if given := os.environ.get("TALLY_DATABASE_URL"):
         yield given
     elif has_docker:
-        from testcontainers.postgres import PostgresContainer
+        from testcontainers.community.postgres import PostgresContainer
 
-        with PostgresContainer(POSTGRES_IMAGE, driver=None) as container:
+        with PostgresContainer(POSTGRES, driver=None) as container:
             yield container.get_connection_url()
     else:
         postgres = LocalPostgres(tmp_path_factory.mktemp("postgres"))

@@ -9,4 +9,7 @@ duplicates found by sorting on disk. What both have in common is the contract.
         -> of each partition: sources judged record by record, verdicts beside them, keys settled, sums
         -> totals, closed periods, invoices, copies beside the sums
         -> what was forwarded between the partitions
+
+The recount of one subscription goes the same way, with a selection before each topic, and ends with what was invoiced
+for each of its billing periods.
 """

@@ -22,6 +22,8 @@ EXACT: Final = decimal.Context(
 
 ZERO: Final = Decimal(0)
 PLACES: Final = 6
+PRICE_PLACES: Final = 12
+"""Of a unit price."""
 WHOLE_DIGITS_MAX: Final = 14
 TEXT_MAX: Final = 64
 """No longer text is taken for a decimal. (Contract section 1 does not say so.)"""
@@ -29,7 +31,9 @@ _EXPONENT_DIGITS_MAX: Final = 18
 """What an exponent is cut to: far more than a decimal may have, and few enough for an integer."""
 
 _NUMBER = re.compile(r"(-?)([0-9]|[1-9][0-9]+)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?").fullmatch
-_OWN = {places: re.compile(rf"-?(?:[0-9]|[1-9][0-9]+)\.[0-9]{{{places}}}").fullmatch for places in (6, 12)}
+_OWN = {
+    places: re.compile(rf"-?(?:[0-9]|[1-9][0-9]+)\.[0-9]{{{places}}}").fullmatch for places in (PLACES, PRICE_PLACES)
+}
 
 
 class Number(str):
@@ -68,10 +72,10 @@ def own_decimal(text: Any, places: int = PLACES) -> Decimal:
     return Decimal(text)
 
 
-def price_of(quantity: Decimal, unit_price: Decimal) -> Decimal:
-    """Quantity x price, rounded half-even to 6 decimals: which is how Python rounds a fraction."""
-    rounded = round(Fraction(quantity) * Fraction(unit_price), PLACES)
-    return EXACT.divide(Decimal(rounded.numerator), Decimal(rounded.denominator))
+def rounded(amount: Fraction) -> Decimal:
+    """An exact amount, rounded half-even to 6 decimals: which is how Python rounds a fraction."""
+    nearest = round(amount, PLACES)
+    return EXACT.divide(Decimal(nearest.numerator), Decimal(nearest.denominator))
 
 
 def total_of(amounts: list[Decimal]) -> Decimal:

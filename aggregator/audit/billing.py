@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from aggregator.audit.amounts import EXACT, ZERO, price_of, total_of
+from aggregator.audit.amounts import EXACT, ZERO, total_of
 from aggregator.audit.catalog import Catalog, Plan, Subscription, plan_id_of
 from aggregator.audit.closed import ClosedPeriods, Line, Sequence
 from aggregator.audit.counting import Counted, PeriodKey, Sum
 from aggregator.audit.homes import home_of
 from aggregator.audit.periods import Period
+from aggregator.audit.prices import of_each_unit
 from aggregator.audit.report import Check, Findings
 from aggregator.audit.times import time_text
 
@@ -19,11 +20,11 @@ NOTHING_CHARGED: Final = (ZERO, 0, ZERO)
 
 @dataclass(slots=True, frozen=True)
 class BilledLine:
-    """A line of an invoice."""
+    """A line of an invoice; `unit_price` is None where there is no single one to show."""
 
     meter: str
     quantity: Decimal
-    unit_price: Decimal
+    unit_price: Decimal | None
     amount: Decimal
     events: int
 
@@ -79,7 +80,7 @@ class Billing:
         while subscription.lives_in(period := subscription.calendar.period_at(start - 1)):
             start = period.start
             key = (latest[0], start)
-            if subscription.plan_of(start).pricing_type == "ONE_TIME" and not subscription.is_first(period):
+            if subscription.plan_of(start).pricing_type == "ONE_TIME" and not subscription.begins_plan_in(period):
                 continue
             if key not in self._closed.periods and key not in self._counted.times:
                 self._findings.disagree(
@@ -108,7 +109,6 @@ class Billing:
         document, newest = sequence.document, subscription.document
         known = subscription.entry.versions_known(sequence.appended_at)
         plans = {plan_id_of(version.document, sequence.start) for version in known}
-        prices = {meter: plan.unit_prices[meter] for meter in sequence.lines if meter in plan.unit_prices}
         expected = {
             "serviceId": newest["serviceId"],
             "userId": newest["userId"],
@@ -117,12 +117,14 @@ class Billing:
             "invoicing": plan.invoicing,
             "currency": plan.currency,
             "amount": plan.amount,
-            "unitPrices": prices,
+            "unitPrices": {meter: price for meter, price in plan.unit_prices.items() if meter in sequence.lines},
+            "prices": {meter: price for meter, price in plan.prices.items() if meter in sequence.lines},
             "period": subscription.calendar.period_at(sequence.start),
         }
         found = {name: document.get(name) for name in expected} | {
             "amount": sequence.amount,
             "unitPrices": sequence.unit_prices,
+            "prices": sequence.prices,
             "period": Period(sequence.start, sequence.end),
         }
         for name, value in expected.items():
@@ -138,7 +140,7 @@ class Billing:
         """Whether there was a reason to close (rule 6): usage, or a share in the subscription's life."""
         period = Period(sequence.start, sequence.end)
         if plan.pricing_type == "ONE_TIME":
-            return sequence.number == 0 and subscription.is_first(period)
+            return sequence.number == 0 and subscription.begins_plan_in(period)
         if sequence.number > 0:
             return plan.pricing_type == "USAGE_BASED" and bool(sequence.lines)
         return bool(sequence.lines) or subscription.lives_in(period)
@@ -171,11 +173,12 @@ class Billing:
         lines = []
         for line in sequence.lines.values():
             quantity, events, amount = charged.meters.get(line.meter, NOTHING_CHARGED)
-            unit_price = plan.unit_price(line.meter) if is_by_usage else ZERO
+            price = plan.price(line.meter) if is_by_usage else of_each_unit(ZERO)
             through = EXACT.add(quantity, line.quantity)
-            price = price_of(through, unit_price)
-            lines.append(BilledLine(line.meter, line.quantity, unit_price, EXACT.subtract(price, amount), line.events))
-            charged.meters[line.meter] = (through, events + line.events, price)
+            cost = price.cost(through)
+            billed = EXACT.subtract(cost, amount)
+            lines.append(BilledLine(line.meter, line.quantity, price.shown(through), billed, line.events))
+            charged.meters[line.meter] = (through, events + line.events, cost)
         amount = total_of([line.amount for line in lines]) if is_by_usage else plan.amount
         charged.issued = EXACT.add(charged.issued, amount)
         is_nothing = sequence.number > 0 and not any(line.amount for line in lines)

@@ -8,12 +8,13 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, DecimalException
 from typing import Any, Final, NamedTuple
 
-from aggregator.audit.amounts import EXACT, ZERO, Number
+from aggregator.audit.amounts import EXACT, PLACES, ZERO, Number
 from aggregator.audit.evidence import AuditImpossible, Record
 from aggregator.audit.periods import Calendar, Period
+from aggregator.audit.prices import Price, of_each_unit, price_in
 from aggregator.audit.scratch import open_scratch, queries
 from aggregator.audit.times import own_time
 
@@ -82,7 +83,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Plan:
-    """A plan; plans never change. Prices are of one unit."""
+    """A plan; plans never change. `unit_prices` are of one unit, and so is `amount` for meters that have no price."""
 
     id: str
     service_id: str
@@ -92,11 +93,13 @@ class Plan:
     currency: str
     amount: Decimal
     unit_prices: dict[str, Decimal]
+    prices: dict[str, Price]
     first_at: int
 
-    def unit_price(self, meter: str) -> Decimal:
-        """The price of a unit of a meter."""
-        return self.unit_prices.get(meter, self.amount)
+    def price(self, meter: str) -> Price:
+        """The price of a meter, which is of each unit where the plan has none for it."""
+        priced = self.prices.get(meter)
+        return of_each_unit(self.unit_prices.get(meter, self.amount)) if priced is None else priced
 
 
 @dataclass(slots=True)
@@ -130,9 +133,13 @@ class Subscription:
         is_over = last.status in FINAL_STATUSES and period.start >= last.at
         return (period.end is None or period.end > began) and not is_over
 
-    def is_first(self, period: Period) -> bool:
-        """Whether it came to be in this period."""
-        return period == self.calendar.period_at(self.entry.transitions[0].at)
+    def begins_plan_in(self, period: Period) -> bool:
+        """Whether this is the first period of its life under the period's plan: the one that a ONE_TIME plan bills."""
+        first = self.calendar.period_at(self.entry.transitions[0].at).start
+        starts = [first, *(own_time(change["from"]) for change in _changes(self.document))]
+        plan_id = plan_id_of(self.document, period.start)
+        under = [start for start in starts if start >= first and plan_id_of(self.document, start) == plan_id]
+        return period.start == min(under, default=None) and self.lives_in(period)
 
 
 def plan_id_of(document: dict[str, Any], period_start: int) -> str:
@@ -227,9 +234,10 @@ def _document(value: bytes) -> dict[str, Any]:
 
 def _plan(entry: Entry) -> Plan:
     document = entry.newest.document
-    if document.get("prices"):
-        what = f"The plan {document['id']!r} has prices other than for each unit, which this audit can't work out"
-        raise AuditImpossible(f"{what}: use the audit of the version of Tally that knows them.")
+    try:
+        prices = {meter: price_in(price, _decimal) for meter, price in (document.get("prices") or {}).items()}
+    except (ValueError, LookupError, TypeError, AttributeError, DecimalException) as error:
+        raise _unreadable(f"plan/{document['id']}", error) from error
     return Plan(
         id=document["id"],
         service_id=document["serviceId"],
@@ -237,14 +245,15 @@ def _plan(entry: Entry) -> Plan:
         interval=document["billingInterval"],
         invoicing=document.get("invoicing") or "AUTOMATIC",
         currency=document.get("currency") or "USDC",
-        amount=_price(document.get("amount")),
-        unit_prices={meter: _price(price) for meter, price in (document.get("unitPrices") or {}).items()},
+        amount=_decimal(document.get("amount")),
+        unit_prices={meter: _decimal(price) for meter, price in (document.get("unitPrices") or {}).items()},
+        prices=prices,
         first_at=entry.first_at,
     )
 
 
-def _price(value: Any) -> Decimal:
-    """A price: with up to 12 decimals, which a quantity does not have."""
+def _decimal(value: Any, _places: int = PLACES) -> Decimal:
+    """What a plan says, which is 0 where it says nothing; with as many places as it has."""
     return ZERO if value is None else EXACT.plus(Decimal(str(value)))
 
 

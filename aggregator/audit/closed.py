@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
 
-from aggregator.audit.amounts import ZERO, own_decimal
+from aggregator.audit.amounts import PRICE_PLACES, ZERO, own_decimal
 from aggregator.audit.canonical import digest, own_document
 from aggregator.audit.counting import PeriodKey
 from aggregator.audit.evidence import Record
+from aggregator.audit.prices import Price, price_in
 from aggregator.audit.report import Check, Findings
 from aggregator.audit.times import own_time
 
@@ -42,6 +43,7 @@ class Sequence:
     end: int
     amount: Decimal
     unit_prices: dict[str, Decimal]
+    prices: dict[str, Price]
     lines: dict[str, Line]
     digest: str
 
@@ -145,14 +147,16 @@ def _sequence(parts: list[tuple[Record, dict[str, Any]]]) -> Sequence:
         raise ValueError("its partDigests are not the digests of the parts before it")
     lines: dict[str, Line] = {}
     unit_prices: dict[str, Decimal] = {}
+    prices: dict[str, Price] = {}
     for _, document in parts:
-        prices = document["prices"]
-        unit_prices |= {meter: own_decimal(price, 12) for meter, price in prices["unitPrices"].items()}
+        named = document["prices"]
+        unit_prices |= {meter: own_decimal(price, PRICE_PLACES) for meter, price in named["unitPrices"].items()}
+        prices |= {meter: price_in(price, own_decimal) for meter, price in named.get("prices", {}).items()}
         for line in map(_line, document["lines"]):
             if line.meter in lines:
                 raise ValueError(f"the meter {line.meter!r} has two lines")
             lines[line.meter] = line
-        if prices["amount"] != last["prices"]["amount"]:
+        if named["amount"] != last["prices"]["amount"]:
             raise ValueError("its parts have different prices")
     return Sequence(
         document={name: last[name] for name in _OF_THE_PERIOD},
@@ -162,6 +166,7 @@ def _sequence(parts: list[tuple[Record, dict[str, Any]]]) -> Sequence:
         end=own_time(last["periodEnd"]),
         amount=own_decimal(last["prices"]["amount"]),
         unit_prices=unit_prices,
+        prices=prices,
         lines=lines,
         digest=last["digest"],
     )

@@ -14,7 +14,9 @@ from aggregator.audit.places import place_of_id
 from aggregator.audit.scratch import Rows, execute_all, open_scratch, queries
 
 EVENT_TABLES: Final = ("usage_events", "rejected_usage_events")
-TABLES: Final = ("invoices", "invoice_lines", "usage_totals", "ledger", "held_periods")
+BILLED_TABLES: Final = ("invoices", "invoice_lines", "held_periods")
+"""What there is to be read of one subscription, or of all."""
+COPIED_TABLES: Final = ("usage_totals", "billing_periods", "ledger")
 CONNECT_TIMEOUT_SECONDS: Final = 10
 PREFETCHED: Final = 5_000
 
@@ -27,7 +29,7 @@ Row = tuple[Any, ...]
 class Snapshot(Protocol):
     """What Postgres says at one moment."""
 
-    def rows(self, query: str) -> AsyncIterator[Row]:
+    def rows(self, query: str, *arguments: str | None) -> AsyncIterator[Row]:
         """The rows of a query of postgres.sql."""
 
 
@@ -37,9 +39,9 @@ class PostgresSnapshot:
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
 
-    async def rows(self, query: str) -> AsyncIterator[Row]:
+    async def rows(self, query: str, *arguments: str | None) -> AsyncIterator[Row]:
         """The rows of a query of postgres.sql."""
-        async for row in self._connection.cursor(_POSTGRES[query], prefetch=PREFETCHED):
+        async for row in self._connection.cursor(_POSTGRES[query], *arguments, prefetch=PREFETCHED):
             yield tuple(row)
 
 
@@ -67,12 +69,32 @@ async def write_copies(path: str, snapshot: Snapshot, partitions: int) -> dict[t
     topic and partition."""
     with open_scratch(path) as database:
         execute_all(database, _COPIES["tables"])
-        for table in TABLES:
+        await _write_billed(database, snapshot, None)
+        for table in COPIED_TABLES:
             with Rows(database, _COPIES[f"put_{table}"]) as copies:
                 async for row in snapshot.rows(table):
-                    copies.add(*((home_of(row[0], partitions), *row) if table == "usage_totals" else row))
+                    copies.add(*(row if table == "ledger" else (home_of(row[0], partitions), *row)))
         await _write_events(database, snapshot, partitions)
         execute_all(database, _COPIES["indexes"])
+    return await _followed(snapshot)
+
+
+async def write_billed_copies(path: str, snapshot: Snapshot, subscription_id: str) -> dict[tuple[str, str, int], int]:
+    """As write_copies(), but only what one subscription was invoiced."""
+    with open_scratch(path) as database:
+        execute_all(database, _COPIES["tables"])
+        await _write_billed(database, snapshot, subscription_id)
+    return await _followed(snapshot)
+
+
+async def _write_billed(database: sqlite3.Connection, snapshot: Snapshot, subscription_id: str | None) -> None:
+    for table in BILLED_TABLES:
+        with Rows(database, _COPIES[f"put_{table}"]) as copies:
+            async for row in snapshot.rows(table, subscription_id):
+                copies.add(*row)
+
+
+async def _followed(snapshot: Snapshot) -> dict[tuple[str, str, int], int]:
     return {(row[0], row[1], row[2]): row[3] async for row in snapshot.rows("stream_offsets")}
 
 

@@ -14,6 +14,10 @@ CREATE TABLE usage_totals (
     partition INTEGER, subscription_id TEXT, period_start INTEGER, meter TEXT, period_end INTEGER, quantity TEXT,
     event_count INTEGER, updated_at INTEGER
 );
+CREATE TABLE billing_periods (
+    partition INTEGER, subscription_id TEXT, period_start INTEGER, period_end INTEGER, closed INTEGER,
+    next_sequence INTEGER, updated_at INTEGER
+);
 CREATE TABLE ledger (
     partition INTEGER PRIMARY KEY, next_offset INTEGER, received INTEGER, accepted INTEGER, duplicate INTEGER,
     rejected INTEGER, forwarded INTEGER, updated_at INTEGER
@@ -30,6 +34,7 @@ CREATE TABLE rejected_usage_events (id TEXT PRIMARY KEY, received_at INTEGER, di
 
 -- name: indexes
 CREATE INDEX usage_totals_by_partition ON usage_totals (partition);
+CREATE INDEX billing_periods_by_partition ON billing_periods (partition);
 CREATE INDEX invoices_by_partition ON invoices (log_partition)
 
 -- name: put_invoices
@@ -40,6 +45,9 @@ INSERT INTO invoice_lines VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: put_usage_totals
 INSERT INTO usage_totals VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: put_billing_periods
+INSERT INTO billing_periods VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_ledger
 INSERT INTO ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -76,6 +84,10 @@ SELECT log_offset, reason, detail, subscription_id, period_start, sequence FROM 
 -- name: usage_totals_of
 SELECT subscription_id, period_start, meter, period_end, quantity, event_count, updated_at
 FROM usage_totals WHERE partition = ?
+
+-- name: billing_periods_of
+SELECT subscription_id, period_start, period_end, closed, next_sequence, updated_at
+FROM billing_periods WHERE partition = ?
 
 -- name: ledger_of
 SELECT next_offset, received, accepted, duplicate, rejected, forwarded, updated_at FROM ledger WHERE partition = ?

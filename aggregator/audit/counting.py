@@ -14,8 +14,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from aggregator.audit.amounts import EXACT, ZERO
+from aggregator.audit.places import id_of
+from aggregator.audit.report import Check, Findings
 from aggregator.audit.scratch import queries
 from aggregator.audit.sources import OWN, TotalKey
+from aggregator.audit.times import time_text
 
 PeriodKey = tuple[str, int]
 """Subscription, and start of the billing period in ms."""
@@ -88,13 +91,26 @@ class Counted:
 
 
 def count(
-    database: sqlite3.Connection, totals: Mapping[TotalKey, int], charged_to: Mapping[PeriodKey, Sequence[int]]
+    database: sqlite3.Connection,
+    totals: Mapping[TotalKey, int],
+    charged_to: Mapping[PeriodKey, Sequence[int]],
+    partition: int,
+    findings: Findings,
 ) -> Counted:
-    """Count all events. `charged_to` are the last offsets of the sequences that closed each period."""
+    """Count all events, and compare which sequence each says that it is charged by. `charged_to` are the last offsets
+    of the sequences that closed each period."""
     keys = list(totals)
     counted = Counted()
-    for number, quantity, source, seen, at, voided_at in database.execute(_SQL["counted"]):
+    for number, quantity, source, seen, at, voided_at, place, *told in database.execute(_SQL["counted"]):
         total = keys[number]
         ends = charged_to.get((total.subscription_id, total.start), ())
-        counted.add(total, Decimal(quantity), source, seen, at, voided_at, bisect_left(ends, seen))
+        sequence = bisect_left(ends, seen)
+        counted.add(total, Decimal(quantity), source, seen, at, voided_at, sequence)
+        # A forwarded event may be of any sequence that there is, or of the next one.
+        possible = (sequence,) if source == OWN else range(len(ends) + 1)
+        for found in told:
+            if found is not None and found not in possible:
+                what = f"The event {id_of(place)} says that another sequence charges it than the one that does."
+                key = [total.subscription_id, time_text(total.start), found]
+                findings.disagree(Check.LINES, what, partition=partition, id=id_of(place), key=key, expected=sequence)
     return counted

@@ -88,7 +88,7 @@ class InvoiceComparison:
     def _compare_lines(self, invoice_id: str, bill: Bill, place: dict[str, Any]) -> None:
         expected = {line.meter: (line.quantity, line.unit_price, line.amount, line.events) for line in bill.lines}
         found = {
-            meter: (_decimal(quantity), _decimal(unit_price), _decimal(amount), events)
+            meter: (_decimal(quantity), None if unit_price is None else _decimal(unit_price), _decimal(amount), events)
             for meter, quantity, unit_price, amount, events in self._copies.select("lines", invoice_id)
         }
         for meter in sorted(expected.keys() | found.keys()):

@@ -23,6 +23,9 @@ RETRY_BACKOFF_MS: Final = 20
 """At the end of a partition there is nothing to wait for: all that is read was there before."""
 SILENT_SECONDS_MAX: Final = 60
 
+NOT_AUDITED: Final = (Topic.USAGE_REPLIES, Topic.USAGE_RATES, Topic.USAGE_ALERTS)
+"""No bill depends on them."""
+
 Result = TypeVar("Result")
 
 
@@ -121,7 +124,7 @@ async def partitions_of(settings: Settings) -> int:
         raise unreadable(settings, error) from error
     finally:
         await admin.close()
-    names = [settings.topic(topic) for topic in Topic if topic not in (Topic.USAGE_REPLIES, Topic.USAGE_RATES)]
+    names = [settings.topic(topic) for topic in Topic if topic not in NOT_AUDITED]
     if missing := [name for name in names if name not in found]:
         raise AuditImpossible(f"Kafka has no topic {missing[0]}: check TALLY_KAFKA and TALLY_TOPIC_PREFIX.")
     catalog = settings.topic(Topic.CATALOG)

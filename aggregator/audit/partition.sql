@@ -40,6 +40,7 @@ CREATE TABLE accepted (
     fields INTEGER NOT NULL,
     version INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
+    sequence INTEGER,
     times INTEGER NOT NULL DEFAULT 1
 );
 CREATE TABLE voided (
@@ -49,6 +50,7 @@ CREATE TABLE voided (
     fields INTEGER NOT NULL,
     version INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
+    sequence INTEGER,
     times INTEGER NOT NULL DEFAULT 1
 );
 CREATE TABLE rejected (
@@ -106,10 +108,10 @@ INSERT INTO correction VALUES (?, ?, ?, ?, ?, ?)
 INSERT INTO stray VALUES (?, ?, ?, ?)
 
 -- name: put_accepted
-INSERT INTO accepted VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (place) DO UPDATE SET times = times + 1
+INSERT INTO accepted VALUES (?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (place) DO UPDATE SET times = times + 1
 
 -- name: put_voided
-INSERT INTO voided VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (place) DO UPDATE SET times = times + 1
+INSERT INTO voided VALUES (?, ?, ?, ?, ?, ?, ?, 1) ON CONFLICT (place) DO UPDATE SET times = times + 1
 
 -- name: put_rejected
 INSERT INTO rejected VALUES (?, ?, ?, ?, ?, ?, 1) ON CONFLICT (place) DO UPDATE SET times = times + 1
@@ -279,12 +281,19 @@ SELECT (SELECT count(*) FROM sent), (SELECT count(*) FROM stray), (SELECT count(
     (SELECT count(*) FROM correction), (SELECT count(*) FROM aborted)
 
 -- name: counted
--- The events that count, and when those were voided that were.
-SELECT judged.total, judged.quantity, judged.source, judged.seen, judged.at, applied.at
-FROM judged LEFT JOIN applied ON applied.place = judged.place
+-- The events that count, when those were voided that were, and which sequences their records say charged them.
+SELECT judged.total, judged.quantity, judged.source, judged.seen, judged.at, applied.at,
+    judged.place, accepted.sequence, voided.sequence
+FROM judged
+    LEFT JOIN applied ON applied.place = judged.place
+    LEFT JOIN accepted ON accepted.place = judged.place
+    LEFT JOIN voided ON voided.place = judged.place
 WHERE judged.expected = ''
 
 -- name: keep_forwarded
 CREATE TABLE sent AS SELECT * FROM partition.sent;
 CREATE TABLE arrived AS SELECT * FROM partition.arrived;
 CREATE TABLE copied_rejection AS SELECT * FROM partition.copied_rejection
+
+-- name: total_of
+SELECT total FROM judged WHERE place = ? AND total IS NOT NULL

@@ -9,9 +9,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from aggregator.audit.copies import Copies
+from aggregator.audit.counting import PeriodKey
 from aggregator.audit.positions import Chain
 from aggregator.audit.report import Check, Findings
-from aggregator.audit.totals import Kept, MeterKey, Total
+from aggregator.audit.totals import PERIOD_METER, Kept, MeterKey, State, Total
 
 MILLISECOND_US: Final = 1_000
 COPIED_COUNTS: Final = ("received", "accepted", "duplicate", "rejected", "forwarded")
@@ -39,6 +40,21 @@ class ProjectionComparison:
                 self._disagree("A row of usage_totals has no total.", key)
         for key in missing:
             self._disagree("A total has no row in usage_totals.", key)
+
+    def compare_periods(self, kept: Kept) -> None:
+        """Each row of billing_periods is the last state of its period that was copied, and each such state has a
+        row."""
+        missing = dict(kept.copied_states)
+        for subscription_id, start_us, *row in self._copies.select("billing_periods_of", self._partition):
+            start, finer = divmod(start_us, MILLISECOND_US)
+            period = (subscription_id, start)
+            state = None if finer else missing.pop(period, None)
+            if state is not None:
+                self._compare_state(period, state, row)
+            elif finer or period not in kept.states:
+                self._disagree("A row of billing_periods has no state.", MeterKey(*period, PERIOD_METER))
+        for period in missing:
+            self._disagree("The state of a period has no row in billing_periods.", MeterKey(*period, PERIOD_METER))
 
     def compare_ledger(self, chain: Chain) -> None:
         """The row of the ledger is the last position that was copied."""
@@ -72,6 +88,19 @@ class ProjectionComparison:
             partition=self._partition,
             offset=total.offset,
             key=key.label,
+        )
+
+    def _compare_state(self, period: PeriodKey, state: State, row: list[Any]) -> None:
+        end = None if state.end is None else state.end * MILLISECOND_US
+        expected = [end, state.closed, state.next_sequence, state.appended_at * MILLISECOND_US]
+        self._findings.expect(
+            Check.PROJECTION,
+            "A row of billing_periods is not the state that it was copied from (end, closed, next sequence, time).",
+            expected,
+            row,
+            partition=self._partition,
+            offset=state.offset,
+            key=MeterKey(*period, PERIOD_METER).label,
         )
 
     def _disagree(self, what: str, key: MeterKey) -> None:

@@ -85,14 +85,15 @@ def recount(task: Task, log: Log) -> PartitionResult:
     copies = Copies(str(task.scratch / COPIES_FILE))
     try:
         result = _Recount(task, log, catalog, copies).run()
-        _keep_forwarded(task)
+        keep_forwarded(task)
         return result
     finally:
         catalog.close()
         copies.close()
 
 
-def _keep_forwarded(task: Task) -> None:
+def keep_forwarded(task: Task) -> None:
+    """Drop what was kept of a partition, but for what compare_forwarded() needs of all of them."""
     with open_scratch(str(task.forwarding_file)) as database:
         database.execute("COMMIT")  # a database can't be attached within a transaction
         database.execute("ATTACH ? AS partition", (str(task.scratch_file),))
@@ -151,7 +152,7 @@ class _Recount:
         voids = settle_corrections(database, partition, findings, since)
         aborted = database.execute(_SQL["row_counts"]).fetchone()[-1]
         counts = counted_ledger(database, voids) | {"aborted": aborted}
-        return count(database, sources.totals, closed.charged_to()), counts
+        return count(database, sources.totals, closed.charged_to(), partition, findings), counts
 
     def _compare_periods(self, counted: Counted, closed: ClosedPeriods) -> int:
         """What the events come to: totals, closed periods, invoices, copies. Returns how many totals there are."""
@@ -164,7 +165,9 @@ class _Recount:
         TotalsComparison(self._partition, kept, counted, charged, self._catalog, self._findings).run()
         passed = self._copied("closer", Topic.CLOSED_PERIODS)
         InvoiceComparison(self._partition, self._copies, passed, self._findings).run(charged.values())
-        ProjectionComparison(self._partition, self._copies, self._findings).compare_totals(kept)
+        projection = ProjectionComparison(self._partition, self._copies, self._findings)
+        projection.compare_totals(kept)
+        projection.compare_periods(kept)
         return len(kept.totals)
 
     def _read(self, topic: Topic) -> Iterator[Record]:

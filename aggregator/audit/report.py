@@ -65,6 +65,10 @@ class Disagreement:
     expected: Any = None
     found: Any = None
 
+    def wire(self) -> dict[str, Any]:
+        """As it is printed."""
+        return asdict(self)
+
 
 @dataclass(slots=True)
 class Findings:
@@ -126,7 +130,7 @@ class Report:
                 {"name": check, "compared": findings.compared[check], "disagreements": findings.disagreeing[check]}
                 for check in Check
             ],
-            "disagreements": [asdict(disagreement) for disagreement in findings.kept],
+            "disagreements": [disagreement.wire() for disagreement in findings.kept],
             "seconds": self.seconds,
         }
 

@@ -14,6 +14,7 @@ from aggregator.audit.homes import home_of
 from aggregator.audit.judging import Judgement, judge
 from aggregator.audit.places import origin_of, partition_and_offset, place_of
 from aggregator.audit.scratch import Rows, queries
+from aggregator.audit.selection import Selection
 from aggregator.audit.times import time_text
 from schemas.rejection import Reason
 from schemas.topics import Topic
@@ -50,16 +51,23 @@ def raw_hash(record: Record, headers: Iterable[tuple[str, bytes]]) -> int:
 
 
 class SourceReader:
-    """Reads the sources of one partition."""
+    """Reads the sources of one partition: all records, or `only` those of a subscription."""
 
     def __init__(
-        self, log: Log, partition: int, partitions: int, catalog: Catalog, database: sqlite3.Connection
+        self,
+        log: Log,
+        partition: int,
+        partitions: int,
+        catalog: Catalog,
+        database: sqlite3.Connection,
+        only: Selection | None = None,
     ) -> None:
         self._log = log
         self._partition = partition
         self._partitions = partitions
         self._catalog = catalog
         self._database = database
+        self._only = only
         self.sources = Sources()
 
     def read(self, positions: dict[str, int], forwarded_end: int) -> Sources:
@@ -92,7 +100,7 @@ class SourceReader:
                 judged.add(*self._row(place, OWN, record.offset, record.timestamp, raw, event))
 
     def _read_arrivals(self, position: int, end: int) -> None:
-        records = self._log.read(Topic.USAGE_FORWARDED, self._partition, end)
+        records = self._read(Topic.USAGE_FORWARDED, end)
         with self._rows("put_judged") as judged, self._rows("put_arrived") as arrived, self._rows("put_stray") as stray:
             for record in records:
                 origin = origin_of(record)
@@ -112,8 +120,7 @@ class SourceReader:
 
     def _read_corrections(self, end: int) -> None:
         with self._rows("put_correction") as corrections:
-            records = self._log.read(Topic.USAGE_CORRECTIONS, self._partition, end)
-            for record in self._counted(Topic.USAGE_CORRECTIONS, records):
+            for record in self._counted(Topic.USAGE_CORRECTIONS, self._read(Topic.USAGE_CORRECTIONS, end)):
                 void = void_of(record.value)
                 raw = raw_hash(record, record.headers)
                 if isinstance(void, frozenset):
@@ -121,8 +128,16 @@ class SourceReader:
                 else:
                     corrections.add(record.offset, record.timestamp, raw, "", void.place, void.key)
 
+    def _read(self, topic: Topic, end: int) -> Iterator[Record]:
+        records = self._log.read(topic, self._partition, end)
+        return records if self._only is None else self._only.sent(records, topic)
+
     def _committed(self, end: int) -> Iterator[Record]:
-        """The committed events, beside which a second reader sees those of aborted transactions."""
+        """The committed events, beside which a second reader sees those of aborted transactions: these only explain a
+        verdict that should not be, which is none the less found where one subscription is looked at."""
+        if self._only is not None:
+            yield from self._read(Topic.USAGE_EVENTS, end)
+            return
         with self._rows("put_aborted") as aborted:
             everything = self._log.read(Topic.USAGE_EVENTS, self._partition, end, committed=False)
             for record in self._log.read(Topic.USAGE_EVENTS, self._partition, end):

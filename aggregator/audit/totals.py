@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from aggregator.audit.amounts import own_decimal, price_of
+from aggregator.audit.amounts import own_decimal
 from aggregator.audit.billing import NOTHING_CHARGED, Charged
 from aggregator.audit.canonical import own_document
 from aggregator.audit.catalog import Catalog, Subscription
@@ -56,15 +56,21 @@ class State(NamedTuple):
     first_offset: int | None
     last_offset: int | None
     offset: int
+    appended_at: int
 
 
 @dataclass(slots=True)
 class Kept:
-    """What the topic says in the end; and of totals, what it said where Postgres had read it up to."""
+    """What the topic says in the end, and what it said where Postgres had read it up to."""
 
     totals: dict[MeterKey, Total] = field(default_factory=dict)
     states: dict[PeriodKey, State] = field(default_factory=dict)
     copied: dict[MeterKey, Total] = field(default_factory=dict)
+    copied_states: dict[PeriodKey, State] = field(default_factory=dict)
+
+    def copy(self) -> None:
+        """Postgres has read up to here."""
+        self.copied, self.copied_states = dict(self.totals), dict(self.states)
 
 
 def read_totals(records: Iterable[Record], copied_to: int, partition: int, findings: Findings) -> Kept:
@@ -73,7 +79,8 @@ def read_totals(records: Iterable[Record], copied_to: int, partition: int, findi
     is_copied = False
     for record in records:
         if record.offset >= copied_to and not is_copied:
-            kept.copied, is_copied = dict(kept.totals), True
+            kept.copy()
+            is_copied = True
         try:
             subscription_id, start, meter = own_document(record.key)
             key = MeterKey(subscription_id, own_time(start), meter)
@@ -86,7 +93,7 @@ def read_totals(records: Iterable[Record], copied_to: int, partition: int, findi
             what = f"A record of usage-totals is not one that a worker wrote: {error}."
             findings.disagree(Check.TOTALS, what, partition=partition, offset=record.offset, key=record.key)
     if not is_copied:
-        kept.copied = dict(kept.totals)
+        kept.copy()
     return kept
 
 
@@ -112,6 +119,7 @@ def _state(document: dict[str, Any], record: Record) -> State:
         first_offset=document["firstOffset"],
         last_offset=document["lastOffset"],
         offset=record.offset,
+        appended_at=record.timestamp,
     )
 
 
@@ -218,12 +226,12 @@ class TotalsComparison:
         total, plan = self._kept.totals[key], subscription.plan_of(key.start)
         if plan.pricing_type != "USAGE_BASED":
             return False
-        return price_of(total.quantity, plan.unit_price(key.meter)) != total.charged[2]
+        return plan.price(key.meter).cost(total.quantity) != total.charged[2]
 
     @staticmethod
     def _must_be_invoiced(subscription: Subscription, period: Period, uncharged: list[str]) -> bool:
         if subscription.plan_of(period.start).pricing_type == "ONE_TIME":
-            return subscription.is_first(period)
+            return subscription.begins_plan_in(period)
         return bool(uncharged) or subscription.lives_in(period)
 
     def _times_fit(self, period: PeriodKey, state: State) -> bool:

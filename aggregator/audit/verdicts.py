@@ -13,6 +13,7 @@ from aggregator.audit.evidence import Log, Record
 from aggregator.audit.places import ORIGIN_HEADERS, number_of, place_of
 from aggregator.audit.report import Check, Findings
 from aggregator.audit.scratch import Rows, queries
+from aggregator.audit.selection import Selection
 from aggregator.audit.times import frequent_own_time
 from schemas.topics import Topic
 
@@ -74,21 +75,29 @@ def fields_of(record: Record) -> dict[str, object]:
 
 
 class VerdictReader:
-    """Reads the verdicts of one partition."""
+    """Reads the verdicts of one partition: all of them, or `only` those of a subscription."""
 
     def __init__(
-        self, log: Log, partition: int, database: sqlite3.Connection, copied: CopiedRecords, findings: Findings
+        self,
+        log: Log,
+        partition: int,
+        database: sqlite3.Connection,
+        copied: CopiedRecords,
+        findings: Findings,
+        only: Selection | None = None,
     ) -> None:
         self._log = log
         self._partition = partition
         self._database = database
         self._copied = copied
         self._findings = findings
+        self._only = only
 
     def read(self, accepted_end: int, rejected_end: int) -> None:
         """All that stands before these ends."""
         with self._rows("put_accepted") as accepted, self._rows("put_voided") as voided:
-            for record in self._log.read(Topic.ACCEPTED_USAGE, self._partition, accepted_end):
+            records = self._log.read(Topic.ACCEPTED_USAGE, self._partition, accepted_end)
+            for record in records if self._only is None else self._only.keyed(records):
                 try:
                     self._keep_accepted(record, accepted, voided)
                 except (ValueError, LookupError, msgspec.MsgspecError) as error:
@@ -132,6 +141,7 @@ class VerdictReader:
             hash((record.key, *_fields(event))),
             event.catalog_version,
             frequent_own_time(event.updated_at),
+            event.sequence,
         )
 
     def _keep_rejected(self, record: Record, tables: dict[Topic, Rows]) -> None:
@@ -141,6 +151,8 @@ class VerdictReader:
             raise ValueError("it does not end with the headers of a rejection")
         code, field, error, source, partition, offset, at = (value for _, value in added)
         topic, number = Topic(source.decode()), number_of(offset)
+        if self._only is not None and not self._only.holds(topic, record.value):
+            return
         if topic is not Topic.USAGE_EVENTS and number_of(partition) != self._partition:
             raise ValueError(f"its origin is in partition {partition!r}")
         place = place_of(number_of(partition), number)

@@ -4,7 +4,6 @@ A worker writes all parts of a closed period in one transaction, so they follow 
 may still end between two of them. What can't become an invoice becomes a hold, with its reason, and the rest goes on.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -129,6 +128,9 @@ class Assembly:
 
     def _settle(self, offset: int, parts: list[ClosedPart]) -> Invoice | Hold | None:
         last = parts[-1]
+        if last.part_digests != tuple(part.digest for part in parts[:-1]):
+            detail = "The last part was made with other parts than those before it."
+            return Hold(self._partition, offset, HoldReason.INCOMPLETE, detail, _key(last))
         try:
             bill = bill_of(parts)
             if bill is None:
@@ -162,4 +164,4 @@ def _catalog_entry(invoice_id: str, part: ClosedPart) -> str:
         user_id=part.user_id,
         transitions=(Transition(version=1, status=InvoiceStatus.OPEN),),
     )
-    return json.dumps(entry.wire(), ensure_ascii=False, separators=(",", ":"))
+    return entry.model_dump_json(by_alias=True)

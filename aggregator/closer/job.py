@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import secrets
@@ -13,25 +14,27 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from aggregator.closer import metrics
-from aggregator.closer.assembly import Assembly, HoldReason, Invoice
+from aggregator.closer.assembly import HoldReason
+from aggregator.closer.batches import Batch, Batches
 from aggregator.closer.lease import Lease, LeaseLost, take_lease
-from aggregator.closer.writing import CONSUMER, Batch, Written, held_now, write_batch
+from aggregator.closer.writing import CONSUMER, Written, held_now, write_batch
 from aggregator.health import serve
 from aggregator.settings import CloserSettings
 from aggregator.stream.database import connected
-from aggregator.stream.offsets import Offsets, OffsetsMoved, stored_offsets
+from aggregator.stream.offsets import OffsetsMoved, stored_offsets
 from aggregator.stream.progress import Progress
-from aggregator.stream.reader import Reader, Records, open_reader
+from aggregator.stream.reader import Reader, open_reader
 from aggregator.stream.supervision import AWAY, Availability, keep_running, pause, stop_on_signals
 from schemas.topics import Topic
 
 log = logging.getLogger(__name__)
 
 ROLE: Final = "tally_closer"
-READ_TIMEOUT_MS: Final = 500
 LOOK_EVERY_SECONDS: Final = 2.0
-"""How often the lag is measured, which also shows whether Kafka is there at all."""
+"""How often the lag is measured, which also shows whether Kafka is there at all, and whether the offsets were moved."""
 RELEASE_SECONDS: Final = 2
+GC_THRESHOLD: Final = 100_000
+"""A batch makes many objects that die with it: to look at the old ones each time costs what the batch needs."""
 RENEWALS_PER_LEASE: Final = 3
 """A lease survives two renewals that fail or come late."""
 
@@ -41,6 +44,8 @@ async def run(settings: CloserSettings) -> None:
     stop = stop_on_signals()
     closer = Closer(settings)
     serve(settings.metrics_host, settings.metrics_port, closer.availability.unready)
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 50, 100)
     await closer.run(stop)
 
 
@@ -98,25 +103,33 @@ class Closer:
                     log.warning("The offsets in Postgres were moved by someone else; reading on from there.")
 
     async def _follow(self, connection: asyncpg.Connection, lease: Lease, reader: Reader, stop: asyncio.Event) -> None:
+        """Write batch after batch; the next one is read and put together while Postgres works."""
         beginnings = await reader.beginnings()
-        offsets = await stored_offsets(connection, CONSUMER, beginnings)
-        await reader.seek(offsets, beginnings)
-        assemblies = {tp: Assembly(tp.partition, offset) for tp, offset in offsets.items()}
+        written = await stored_offsets(connection, CONSUMER, beginnings)
+        await reader.seek(written, beginnings)
+        batches = Batches(reader, written, self._settings.closer_batch_records)
         renewed_at = looked_at = 0.0
+        batch = Batch()
         while not stop.is_set():
-            records = await reader.read(self._settings.closer_batch_records, READ_TIMEOUT_MS)
-            batch = assemble(records, assemblies, offsets)
-            now = time.monotonic()
-            if batch.after:
-                with metrics.BATCH_SECONDS.time():
-                    _report(await write_batch(connection, lease, batch))
-                offsets |= batch.after
-                renewed_at = now
-            elif now - renewed_at > lease.seconds / RENEWALS_PER_LEASE:
-                await lease.renew(connection)
-                renewed_at = now
+            following = asyncio.create_task(batches.following())
+            try:
+                now = time.monotonic()
+                if batch.after:
+                    with metrics.BATCH_SECONDS.time():
+                        _report(await write_batch(connection, lease, batch))
+                    written |= batch.after
+                    renewed_at = now
+                elif now - renewed_at > lease.seconds / RENEWALS_PER_LEASE:
+                    await lease.renew(connection)
+                    renewed_at = now
+                batch = await following
+            finally:
+                following.cancel()  # where it is not done: what it read is read again
+                await asyncio.gather(following, return_exceptions=True)
             if now - looked_at > LOOK_EVERY_SECONDS:
                 self._show(await reader.progress(), await held_now(connection))
+                if await stored_offsets(connection, CONSUMER, beginnings) != written:
+                    raise OffsetsMoved  # 'tally held release' wants records read again
                 looked_at = now
             self.availability.answering()
 
@@ -126,23 +139,6 @@ class Closer:
             metrics.HELD_NOW.labels(reason.value).set(periods)
         for partition, progress in partitions.items():
             metrics.LAG.labels(partition.partition).set(progress.lag)
-
-
-def assemble(records: Records, assemblies: dict[TopicPartition, Assembly], offsets: Offsets) -> Batch:
-    """What these records settle. Where the parts of a period are not all there yet, it waits for the next batch."""
-    batch = Batch()
-    for partition, some in records.items():
-        assembly = assemblies[partition]
-        for record in some:
-            for settled in assembly.add(record.offset, record.value):
-                if isinstance(settled, Invoice):
-                    batch.invoices.append(settled)
-                else:
-                    batch.holds.append(settled)
-        if assembly.next_offset > offsets[partition]:
-            batch.before[partition] = offsets[partition]
-            batch.after[partition] = assembly.next_offset
-    return batch
 
 
 def _report(written: Written) -> None:

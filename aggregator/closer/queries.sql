@@ -63,3 +63,18 @@ FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::tim
     AS held (log_partition, log_offset, reason, detail, subscription_id, period_start, sequence)
 ON CONFLICT DO NOTHING
 RETURNING log_partition, log_offset
+
+-- name: held
+SELECT log_partition, log_offset, reason, detail, subscription_id, period_start, sequence, held_at
+FROM held_periods
+ORDER BY log_partition, log_offset
+
+-- name: read_again
+-- What a closer has under way is through once this has the row, and none goes on from where it stood.
+UPDATE stream_offsets SET next_offset = 0
+WHERE consumer = $1 AND topic = $2 AND partition = $3
+RETURNING partition
+
+-- name: release
+DELETE FROM held_periods WHERE log_partition = $1 AND reason <> 'DIVERGED'
+RETURNING log_offset

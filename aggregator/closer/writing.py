@@ -1,16 +1,17 @@
 """The closer's transaction."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
 
 from aggregator.closer.assembly import Hold, HoldReason, Invoice
+from aggregator.closer.batches import Batch
 from aggregator.closer.lease import Lease
 from aggregator.sql import queries
 from aggregator.stream.database import columns, write_bisecting
-from aggregator.stream.offsets import Offsets, advance_offsets
+from aggregator.stream.offsets import advance_offsets
 from schemas.decimals import PRICE_PLACES, decimal_text
 from schemas.timestamps import aware_datetime
 
@@ -18,16 +19,6 @@ CONSUMER: Final = "closer"
 DETAIL_LENGTH_MAX: Final = 2_000
 
 _SQL = queries(__package__)
-
-
-@dataclass(slots=True)
-class Batch:
-    """What some records settle, and how far they reach."""
-
-    invoices: list[Invoice] = field(default_factory=list)
-    holds: list[Hold] = field(default_factory=list)
-    before: Offsets = field(default_factory=dict)
-    after: Offsets = field(default_factory=dict)
 
 
 @dataclass(slots=True, frozen=True)

@@ -61,6 +61,7 @@ class CatalogStore:
         stored = self._get(_META)
         self.next_offset: int = 0 if stored is None else _U64.unpack(stored)[0]
         self._services: dict[str, Service | None] = {}
+        self._plans: dict[str, Plan | None] = {}
         self._accounts: dict[str, Account | None] = {}
         self._invoices: dict[str, CatalogInvoice | None] = {}
 
@@ -95,8 +96,8 @@ class CatalogStore:
                 invoice = record and CatalogInvoice.of_record(record[1], record[0])
             return self._keep(self._invoices, invoice_id, invoice)
 
-    def subscriptions_since(self, offset: int) -> Iterator[str]:
-        """The ids of the subscriptions whose records are at or after an offset of the catalog."""
+    def subscriptions_since(self, offset: int) -> Iterator[tuple[int, str]]:
+        """The offset and the id of each subscription whose record is at or after an offset of the catalog."""
         options = ReadOptions()
         options.set_iterate_upper_bound(b"P")
         iterator = self._database.iter(options)
@@ -104,7 +105,7 @@ class CatalogStore:
         while iterator.valid():
             kind, _, name = iterator.value().decode().partition("/")
             if kind == "subscription":
-                yield name
+                yield _U64.unpack_from(iterator.key(), 1)[0], name
             iterator.next()
         with halting():
             iterator.status()
@@ -148,15 +149,21 @@ class CatalogStore:
             return True
 
     def _forget(self, keys: dict[bytes, Any]) -> None:
+        names: dict[str, set[str]] = {kind: set() for kind in KINDS}
         for key in keys:
             kind, _, name = key.decode().partition("/")
-            if kind == "subscription":
-                self._accounts.pop(name, None)
-            elif kind == "invoice":
-                self._invoices.pop(name, None)
-            else:  # services and plans change seldom, and accounts are made of them
-                self._services.pop(name, None)
-                self._accounts.clear()
+            names[kind].add(name)
+        held: tuple[tuple[str, dict[str, Any]], ...] = (
+            *(("service", self._services), ("plan", self._plans)),
+            *(("subscription", self._accounts), ("invoice", self._invoices)),
+        )
+        for kind, entries in held:
+            for name in names[kind] & entries.keys():
+                del entries[name]
+        if names["service"] or names["plan"]:  # of which accounts are made; to read very many anew would take seconds
+            for subscription_id, account in list(self._accounts.items()):
+                if account is None or account.service.id in names["service"] or names["plan"] & account.plans.keys():
+                    del self._accounts[subscription_id]
 
     def _record(self, key: str) -> tuple[int, dict[str, Any]] | None:
         stored = self._get(b"R" + key.encode())
@@ -181,9 +188,13 @@ class CatalogStore:
         return Account.of(subscription, service, *known)
 
     def _plan(self, plan_id: str) -> Plan | None:
-        record = self._record(f"plan/{plan_id}")
-        with readable(f"plan/{plan_id}"):
-            return record and Plan.model_validate(record[1])
+        try:
+            return self._plans[plan_id]
+        except KeyError:
+            record = self._record(f"plan/{plan_id}")
+            with readable(f"plan/{plan_id}"):
+                plan = record and Plan.model_validate(record[1])
+            return self._keep(self._plans, plan_id, plan)
 
     @staticmethod
     def _keep(cache: dict[str, Entry], key: str, entry: Entry) -> Entry:

@@ -18,9 +18,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from aggregator.engine.closing import entries_after_a_restore
 from aggregator.engine.commit import CHANGELOGS, PLACE_HEADER
 from aggregator.engine.halt import Halt, HaltReason
-from aggregator.engine.tables import Changes, Due, Meta, Tables
+from aggregator.engine.tables import Changes, Meta, Tables
 from aggregator.stream.consumer import stop_consumer
 from aggregator.stream.reader import REQUEST_TIMEOUT_MS
 from schemas.position import Ledger, Position
@@ -129,7 +130,6 @@ class Restore:
         changes = Changes()
         position = self._tables.meta.position
         offsets = {}
-        closed: dict[str, int] = {}
         for tp, records in fetched.items():
             topic = self._topics[tp]
             offsets[topic] = records[-1].offset + 1
@@ -138,30 +138,14 @@ class Restore:
                     changes.put_place(record.key, dict(record.headers)[PLACE_HEADER])
                 elif topic is Topic.USAGE_TOTALS:
                     changes.put_total(record.key, record.value)
-                    self._restore_agenda(record, changes, closed)
+                    _restore_agenda(record, changes)
                 else:
                     position = self._follow(position, record)
-        for subscription_id, start in closed.items():
-            changes.put_latest_closed(subscription_id, start)
         self._tables.write(changes, self._meta(position, offsets))
 
     def _meta(self, position: Position | None, offsets: dict[Any, int]) -> Meta:
         meta = self._tables.meta
         return Meta(position, {**meta.changelog_offsets, **offsets}, meta.catalog_offset)
-
-    def _restore_agenda(self, record: Any, changes: Changes, closed: dict[str, int]) -> None:
-        """The agenda is not in the log: it follows from the states of the periods."""
-        subscription_id, start_text, meter = json.loads(record.key)
-        if meter != PERIOD_METER:
-            return
-        state = PeriodState.of_json(record.value)
-        start = timestamp_of_own(start_text)
-        if state.closed:
-            latest = closed.get(subscription_id) or self._tables.latest_closed(subscription_id) or start
-            closed[subscription_id] = max(latest, start)
-        lower_bound = state.period_end if state.last_at is None or not state.closed else state.last_at
-        if lower_bound is not None and (not state.closed or state.last_at is not None):
-            changes.put_due(Due(lower_bound, subscription_id, start))
 
     def _follow(self, position: Position | None, record: Any) -> Position:
         """The next link of the chain of positions. Compaction may remove links, so only a neighbour must match."""
@@ -178,3 +162,11 @@ class Restore:
             )
             raise Halt(HaltReason.CHAIN_BROKEN, what)
         return following
+
+
+def _restore_agenda(record: Any, changes: Changes) -> None:
+    subscription_id, start, meter = json.loads(record.key)
+    if meter == PERIOD_METER:
+        state = PeriodState.of_json(record.value)
+        for due in entries_after_a_restore(subscription_id, timestamp_of_own(start), state):
+            changes.put_due(due)

@@ -30,6 +30,8 @@ async def find_cluster(bootstrap: str, names: Mapping[Topic, str]) -> Cluster:
     counts = {topic: described.get(name, 0) for topic, name in names.items()}
     partitions = counts[Topic.USAGE_EVENTS]
     for settings in TOPICS:
+        if settings.topic is Topic.USAGE_ALERTS:  # no worker reads or writes it
+            continue
         count, expected = counts[settings.topic], settings.partitions or partitions
         if count == 0:
             raise Halt(HaltReason.TOPIC_MISSING, f"The topic {names[settings.topic]} does not exist")

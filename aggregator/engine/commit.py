@@ -7,11 +7,13 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from aggregator.engine import metrics
-from aggregator.engine.closing import Agenda, Round
+from aggregator.engine.closing import TOTALS_AT_A_TIME, Agenda, Closed, Round
+from aggregator.engine.pace import Pace
 from aggregator.engine.replies import Replies, Reply
 from aggregator.engine.tables import Changes, Meta, Tables
 from aggregator.engine.transaction import Records, Transaction
 from aggregator.rules.arriving import Arrival
+from aggregator.rules.rating import rates_of
 from aggregator.rules.verdicts import Decisions
 from schemas.forwarding import Headers, Origin
 from schemas.position import LastRecord, Position
@@ -86,6 +88,9 @@ class Commits:
                     replies.append((address, accepted_reply(value)))
             changes.put_places(decisions.accepted)
             self._put_totals(transaction, changes, decisions)
+            if batch.source is not Topic.USAGE_CORRECTIONS:  # what is taken back is no usage of now
+                for rate in rates_of(decisions.accepted):
+                    transaction.records(Topic.USAGE_RATES).append(rate.key, rate.to_json(), [])
         for record, rejection in decisions.rejected:
             raw: Any = record
             headers = _rejection_headers(batch.source, raw, rejection, self._partition)
@@ -116,23 +121,8 @@ class Commits:
     async def closings(self, position: Position, round_: Round) -> None:
         """The periods of a round: their records for the closer, their states, and the agenda after them."""
         transaction, changes = self._transaction(), Changes()
-        totals = transaction.records(Topic.USAGE_TOTALS)
-        latest_closed: dict[str, int] = {}
-        for account, period, closing in round_.closed:
-            subscription_id = account.subscription.id
-            for key, value in closing.closed.records() if closing.closed is not None else ():
-                transaction.records(Topic.CLOSED_PERIODS).append(key, value, [])
-            for meter, total in closing.totals.items():
-                key = total_key(subscription_id, period.start_text, meter)
-                _put_total(totals, changes, key, total.to_json())
-                changes.totals[subscription_id, period.start, meter] = total
-            key = total_key(subscription_id, period.start_text, PERIOD_METER)
-            _put_total(totals, changes, key, closing.state.to_json())
-            changes.periods[subscription_id, period.start] = closing.state
-            before = latest_closed.get(subscription_id) or self._tables.latest_closed(subscription_id) or period.start
-            latest_closed[subscription_id] = max(before, period.start)
-        for subscription_id, start in latest_closed.items():
-            changes.put_latest_closed(subscription_id, start)
+        for closed in round_.closed:
+            await self._put_closed(transaction, changes, closed, round_.pace)
         for due in round_.settled:
             changes.drop_due(due)
         for due in round_.put:
@@ -145,6 +135,24 @@ class Commits:
     async def heartbeat(self, position: Position) -> None:
         """Only the position again, to learn the broker's time."""
         await self._commit(self._transaction(), Changes(), position, position)
+
+    @staticmethod
+    async def _put_closed(transaction: Transaction, changes: Changes, closed: Closed, pace: Pace) -> None:
+        (account, period, closing), totals = closed, transaction.records(Topic.USAGE_TOTALS)
+        subscription_id = account.subscription.id
+        for key, value in closing.closed.records() if closing.closed is not None else ():
+            transaction.records(Topic.CLOSED_PERIODS).append(key, value, [])
+            await pace.rest()
+        for count, (meter, total) in enumerate(closing.totals.items(), start=1):
+            key = total_key(subscription_id, period.start_text, meter)
+            _put_total(totals, changes, key, total.to_json())
+            changes.charged.append((subscription_id, period.start, meter))
+            if count % TOTALS_AT_A_TIME == 0:
+                await pace.rest()
+        key = total_key(subscription_id, period.start_text, PERIOD_METER)
+        _put_total(totals, changes, key, closing.state.to_json())
+        changes.periods[subscription_id, period.start] = closing.state
+        await pace.rest()
 
     @staticmethod
     def _put_totals(transaction: Transaction, changes: Changes, decisions: Decisions) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -17,10 +17,11 @@ from aggregator.engine.commit import Batch, Commits
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.originals import EventPlace, Originals
 from aggregator.engine.replies import Replies
-from aggregator.engine.sources import Ends, Sources, last_record
+from aggregator.engine.sources import Ends, Sources, last_record, portions
 from aggregator.engine.stores import Stores
-from aggregator.engine.tables import Changes, Meta, Tables
-from aggregator.engine.transaction import BATCH_BYTES_MAX
+from aggregator.engine.tables import Tables
+from aggregator.engine.tending import Tending
+from aggregator.engine.transaction import BATCH_BYTES_MAX, BROKERS_TIMEOUT_MS_MAX, LARGEST
 from aggregator.rules.arriving import decide_arrivals
 from aggregator.rules.bisecting import bisected
 from aggregator.rules.deciding import decide
@@ -33,12 +34,15 @@ from schemas.topics import Topic
 log = logging.getLogger(__name__)
 
 EVENT_SOURCES = (Topic.USAGE_EVENTS, Topic.USAGE_FORWARDED)
+BATCH_KEYS_MAX = 4_000
+"""What is decided at once is of at most so many subscriptions: to read one of the catalog for the first time takes ten
+times as long as to decide an event, and each changes a total and a state of its own."""
+TENDING_AT_ONCE = 2
+"""While one waits for its commit, another has the processor."""
 SECOND_MS = 1_000
 PATIENCE = 3
 """How many times as long as a transaction may take, the opening or release of a partition may wait for Kafka. Twice as
 long is what the group waits for a member that is to give up a partition."""
-TICK_SECONDS = 1.0
-"""How often the agenda is looked at."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -53,6 +57,8 @@ class Shared:
     stores: Stores
     names: dict[Topic, str]
     partitions: int
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TENDING_AT_ONCE))
+    """Of those that close or enrol. With all partitions at it, an event would wait for a round of each."""
 
 
 class Partition:
@@ -67,7 +73,6 @@ class Partition:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
-        self._ticked_at = 0.0
         self.decided: Mapping[Topic, int] | None = None
         """The offset of each source up to which all is read and decided, markers included, as of the last time that
         nothing was in hand; None until the partition is open."""
@@ -88,19 +93,19 @@ class Partition:
         """Open, then work until stop(). Raises Halt where the process must exit; it then exits as it stands."""
         await self._work(*await self._open())
 
-    async def _work(self, tables: Tables, agenda: Agenda, commits: Commits) -> None:
-        settings = self._settings
+    async def _work(self, tables: Tables, commits: Commits, tending: Tending) -> None:
+        settings, has_more = self._settings, False
         while not self._stopping:
             self.decided = {topic: await self._sources.next_offset(topic) for topic in SOURCES}
             read = await self._sources.read_lingering(
-                settings.poll_milliseconds,
+                0 if has_more else settings.poll_milliseconds,
                 settings.batch_records_max,
                 settings.linger_below_records,
-                settings.linger_milliseconds,
+                0 if has_more else settings.linger_milliseconds,
             )
             self._idle.clear()
             await self._process(tables, commits, read)
-            await self._tend(tables, agenda, commits)
+            has_more = not self._stopping and await tending.go_on()
             self._idle.set()
 
     async def stop(self, task: asyncio.Task[None]) -> None:
@@ -113,14 +118,14 @@ class Partition:
 
     # Opening
 
-    async def _open(self) -> tuple[Tables, Agenda, Commits]:
+    async def _open(self) -> tuple[Tables, Commits, Tending]:
         """Fence, then restore, then read on: strictly in this order (design section 3)."""
         begun, settings, shared = time.monotonic(), self._settings, self._shared
         timeout_ms = settings.transaction_timeout_seconds * SECOND_MS
         self._producer = AIOKafkaProducer(
             bootstrap_servers=settings.kafka,
             transactional_id=f"{settings.topic_prefix}{settings.app_id}-{self.number}",
-            transaction_timeout_ms=timeout_ms,
+            transaction_timeout_ms=min(LARGEST * timeout_ms, BROKERS_TIMEOUT_MS_MAX),
             request_timeout_ms=timeout_ms,
             max_batch_size=BATCH_BYTES_MAX,
             linger_ms=0,
@@ -155,7 +160,17 @@ class Partition:
             *(self.number, offset, seconds, restored),
             extra={"partition": self.number, "offset": offset, "seconds": seconds, "restored_records": restored},
         )
-        return tables, agenda, commits
+        tending = Tending(
+            self.number,
+            self._sources,
+            tables,
+            agenda,
+            commits,
+            shared.catalog,
+            lambda: self._position(tables),
+            shared.turns,
+        )
+        return tables, commits, tending
 
     async def _within_time(self, what: str, asking: Coroutine[Any, Any, None]) -> None:
         """Ask Kafka, and halt where it does not answer: nobody else would notice a partition that is never opened.
@@ -220,51 +235,19 @@ class Partition:
                 return decide_arrivals(part, self.number, partitions, tables, catalog)
             return decide(part, self.number, partitions, tables, catalog)
 
-        for part in bisected(records, decide_part, fatal=(Halt, MemoryError)):
-            last: Any = part.records[-1]
-            if part.failure is not None:
-                what = "partition %d offset %d of %s was refused"
-                fields = {"topic": topic.value, "partition": self.number, "offset": last.offset}
-                log.error(what, self.number, last.offset, topic, exc_info=part.failure, extra=fields)
-            part_end = next_offset if last is records[-1] else last.offset + 1
-            batch = Batch(topic, part_end, last_record(last), part.decisions)
-            await commits.batch(self._position(tables), batch)
-            metrics.batch(self.number, topic, part.decisions.counts(), part.decisions.rejected)
-
-    # Closing
-
-    async def _tend(self, tables: Tables, agenda: Agenda, commits: Commits) -> None:
-        """Every second: enrol new subscriptions, and close what is due by the broker's clock."""
-        now = time.monotonic()
-        if now - self._ticked_at < TICK_SECONDS:
-            return
-        self._ticked_at = now
-        await self._shared.catalog.barrier()
-        self._enrol(tables, agenda)
-        due_at = tables.next_due_at()
-        if due_at is None or not commits.broker_time.may_have_reached(due_at, now):
-            return
-        if commits.broker_time.heard_at < now - TICK_SECONDS:
-            await commits.heartbeat(self._position(tables))
-        if due_at <= commits.broker_time.at:
-            await self._close_due(tables, agenda, commits)
-
-    def _enrol(self, tables: Tables, agenda: Agenda) -> None:
-        meta, store = tables.meta, self._shared.catalog.store
-        if meta.catalog_offset < store.next_offset:
-            changes = Changes()
-            is_whole = agenda.enrol(store.subscriptions_since(meta.catalog_offset), changes)
-            enrolled_to = store.next_offset if is_whole else meta.catalog_offset
-            tables.write(changes, Meta(meta.position, meta.changelog_offsets, enrolled_to))
-
-    async def _close_due(self, tables: Tables, agenda: Agenda, commits: Commits) -> None:
-        """Close what was due at T, the broker's time, once all that the sources held after T was known is counted."""
-        at = commits.broker_time.at
-        await self._count_up_to(await self._sources.ends(), tables, commits)
-        await self._shared.catalog.barrier()
-        while not self._stopping and (round_ := agenda.round(at)).settled:
-            await commits.closings(self._position(tables), round_)
-            metrics.CLOSED.labels(self.number).inc(len(round_.closed))
+        for portion in portions(records, BATCH_KEYS_MAX):
+            if self._stopping:
+                return
+            for part in bisected(portion, decide_part, fatal=(Halt, MemoryError)):
+                last: Any = part.records[-1]
+                if part.failure is not None:
+                    what = "partition %d offset %d of %s was refused"
+                    fields = {"topic": topic.value, "partition": self.number, "offset": last.offset}
+                    log.error(what, self.number, last.offset, topic, exc_info=part.failure, extra=fields)
+                part_end = next_offset if last is records[-1] else last.offset + 1
+                batch = Batch(topic, part_end, last_record(last), part.decisions)
+                await commits.batch(self._position(tables), batch)
+                metrics.batch(self.number, topic, part.decisions.counts(), part.decisions.rejected)
 
     async def _count_up_to(self, ends: Ends, tables: Tables, commits: Commits) -> None:
         """Decide all that stands before these ends, however much it is.

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -112,6 +112,19 @@ class Sources:
         if not records or last_record(records[0]) != last:
             what = f"The last record read of partition {self._number} of {topic} was {last}, and the log holds another"
             raise Halt(HaltReason.SOURCE_REPLACED, what)
+
+
+def portions(records: Sequence[Any], keys_max: int) -> Iterator[Sequence[Any]]:
+    """The records in their order, with at most so many keys in each portion; one without a key counts as a key."""
+    begin = 0
+    keys: set[bytes | int] = set()
+    for index, record in enumerate(records if len(records) > keys_max else ()):
+        key = record.key or index
+        if len(keys) == keys_max and key not in keys:
+            yield records[begin:index]
+            begin, keys = index, set()
+        keys.add(key)
+    yield records[begin:]
 
 
 def last_record(record: Any) -> LastRecord:

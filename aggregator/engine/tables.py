@@ -5,7 +5,6 @@
 | K + unique key | packed Place of the event that took it |
 | T + total key | as on `usage-totals` |
 | D + due time (8 bytes) + [subscription, period start] | empty: when to look at a period; a lower bound |
-| C + subscription | start of its latest closed period (8 bytes) |
 | M | the position, the changelog offsets and the catalog offset, as JSON |
 | W | empty: the changelogs were once read to their ends, and account for all that the ledger has accepted |
 
@@ -115,6 +114,9 @@ class Tables:
         self._database = database
         self._totals: dict[TotalKey, MeterTotal] = {}
         self._periods: dict[PeriodKey, PeriodState] = {}
+        self._agenda_from = b"D"
+        """No entry of the agenda has a lesser key. RocksDB steps over each one that was dropped until it compacts, so a
+        search from the very beginning would take longer with each period that closes."""
         stored = self._get(_META)
         self.meta = Meta() if stored is None else Meta.of_json(stored)
 
@@ -142,14 +144,11 @@ class Tables:
         stored = self._get(b"T" + total_key(subscription_id, period.start_text, meter))
         return None if stored is None else MeterTotal.of_json(stored)
 
-    def totals_of(self, subscription_id: str, period: BillingPeriod) -> dict[str, MeterTotal]:
-        """The total of every meter of a period."""
-        prefix = b"T" + period_prefix(subscription_id, period.start_text)
-        return {
-            meter: MeterTotal.of_json(value)
-            for key, value in self._scan(prefix)
-            if (meter := json.loads(key[1:])[2]) != PERIOD_METER
-        }
+    def totals_of(self, subscription_id: str, period: BillingPeriod) -> Iterator[tuple[str, MeterTotal]]:
+        """Every meter of a period with its total."""
+        for key, value in self._scan(b"T" + period_prefix(subscription_id, period.start_text)):
+            if not key.endswith(_OF_A_PERIOD):
+                yield json.loads(key[1:])[2], MeterTotal.of_json(value)
 
     @property
     def is_whole(self) -> bool:
@@ -172,7 +171,7 @@ class Tables:
 
     def due_until(self, at: int) -> Iterator[Due]:
         """The entries of the agenda up to a time in ms, the earliest first."""
-        for key, _ in self._scan(b"D"):
+        for key, _ in self._agenda():
             due = Due.of_key(key)
             if due.at > at:
                 return
@@ -180,17 +179,12 @@ class Tables:
 
     def next_due_at(self) -> int | None:
         """The time of the agenda's first entry in ms."""
-        return next((Due.of_key(key).at for key, _ in self._scan(b"D")), None)
+        return next((Due.of_key(key).at for key, _ in self._agenda()), None)
 
     def footprint(self) -> Footprint:
         """What they take now. It costs some 50 us."""
         with halting():
             return Footprint(*(self._database.property_int_value(name) or 0 for name in _FOOTPRINT))
-
-    def latest_closed(self, subscription_id: str) -> int | None:
-        """The start in ms of the latest closed period of a subscription."""
-        stored = self._get(b"C" + subscription_id.encode())
-        return None if stored is None else _U64.unpack(stored)[0]
 
     def write(self, changes: "Changes", meta: Meta) -> None:
         """Apply changes and position in one atomic write."""
@@ -198,6 +192,9 @@ class Tables:
         with halting():
             self._database.write(changes.batch)
         self.meta = meta
+        self._agenda_from = min(self._agenda_from, changes.agenda_from)
+        for key in changes.charged:
+            self._totals.pop(key, None)
         if len(self._totals) + len(self._periods) > _CACHED_MAX:
             self._totals.clear()
             self._periods.clear()
@@ -208,11 +205,19 @@ class Tables:
         with halting():
             return self._database.get(key)
 
-    def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+    def _agenda(self) -> Iterator[tuple[bytes, bytes]]:
+        is_first = True
+        for key, value in self._scan(b"D", self._agenda_from):
+            if is_first:
+                self._agenda_from = key
+                is_first = False
+            yield key, value
+
+    def _scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         options = ReadOptions()
         options.set_iterate_upper_bound(prefix[:-1] + bytes([prefix[-1] + 1]))
         iterator = self._database.iter(options)
-        iterator.seek(prefix)
+        iterator.seek(max(prefix, start))
         while iterator.valid():
             yield iterator.key(), iterator.value()
             iterator.next()
@@ -227,6 +232,9 @@ class Changes:
         self.batch: Any = WriteBatch(raw_mode=True)
         self.totals: dict[TotalKey, MeterTotal] = {}
         self.periods: dict[PeriodKey, PeriodState] = {}
+        self.charged: list[TotalKey] = []
+        """Totals that closing has changed: there is little use in keeping them decoded."""
+        self.agenda_from = b"E"  # beyond the agenda
 
     def put_place(self, key: bytes, place: bytes) -> None:
         """A unique key is taken."""
@@ -244,12 +252,10 @@ class Changes:
 
     def put_due(self, due: Due) -> None:
         """A period is on the agenda."""
-        self.batch.put(due.key(), b"")
+        key = due.key()
+        self.batch.put(key, b"")
+        self.agenda_from = min(self.agenda_from, key)
 
     def drop_due(self, due: Due) -> None:
         """A period is off the agenda."""
         self.batch.delete(due.key())
-
-    def put_latest_closed(self, subscription_id: str, period_start: int) -> None:
-        """The latest closed period of a subscription."""
-        self.batch.put(b"C" + subscription_id.encode(), _U64.pack(period_start))

@@ -13,6 +13,14 @@ from schemas.topics import Topic
 
 BATCH_BYTES_MAX = 1 << 20
 """A record that is larger travels in a batch of its own; the topic's max.message.bytes is what bounds it."""
+SLOWEST_BYTES_PER_SECOND = 2 << 20
+"""A transaction may take so much longer than an ordinary one as its bytes take at this rate: a period of 300,000 meters
+closes in one of 111 MB, and would be tried for ever if that came too late."""
+LARGEST = 10
+"""How many times as long as an ordinary transaction the largest may take: that is what the broker is told. It then
+keeps what a dead worker left open for longer, but only until the next owner of the partition begins."""
+BROKERS_TIMEOUT_MS_MAX = 900_000
+"""What brokers allow by default (transaction.max.timeout.ms)."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -71,8 +79,10 @@ class Transaction:
         Raises Halt on any failure: the outcome is unknown, and only a restore can tell.
         """
         self.records(Topic.AGGREGATOR_POSITIONS).append(key, position, [])
+        size = sum(batch.size() for records in self._records.values() for batch in records.batches)
+        seconds = min(timeout_seconds + size / SLOWEST_BYTES_PER_SECOND, LARGEST * timeout_seconds)
         try:
-            return await asyncio.wait_for(self._commit(), timeout_seconds)
+            return await asyncio.wait_for(self._commit(), seconds)
         except Exception as error:
             what = f"The transaction of partition {self._partition} failed ({type(error).__name__}: {error})"
             raise Halt(HaltReason.TRANSACTION_FAILED, what) from error

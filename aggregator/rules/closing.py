@@ -1,17 +1,25 @@
 """When a billing period closes, and what it comes to when it does (contract rules 6 and 7). Closed is one-way."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from aggregator.rules.account import Account
 from aggregator.rules.pricing import charge_after
 from schemas.billing_period import BillingPeriod
 from schemas.closed_period import ClosedLine, ClosedPeriod
-from schemas.plan import PricingType
+from schemas.plan import Plan, PricingType
 from schemas.totals import MeterTotal, PeriodState
 
 GRACES_MAX = 24
 """However busy a period is, it closes this many graces after its end or its first event."""
+
+
+class Charged(NamedTuple):
+    """The line of a meter, and the meter's total once the line is charged."""
+
+    line: ClosedLine
+    total: MeterTotal
 
 
 @dataclass(slots=True, frozen=True)
@@ -41,32 +49,28 @@ def due_at(state: PeriodState | None, period: BillingPeriod, account: Account, g
     return min(quiet_since + grace_ms, max(period.end, began_at, first_at) + GRACES_MAX * grace_ms)
 
 
-def close(
-    account: Account, period: BillingPeriod, state: PeriodState | None, totals: Mapping[str, MeterTotal]
-) -> Closing:
-    """The next sequence of a period: 0 closes it, a later one adjusts it by the usage that came since."""
+def charged_by(plan: Plan, totals: Iterable[tuple[str, MeterTotal]]) -> list[Charged]:
+    """The lines of these meters, of those that have gained anything since they were charged. Each is worked out by
+    itself: a period of very many meters may be charged bit by bit."""
+    charged = []
+    for meter, total in totals:
+        before = total.charged
+        if total.event_count != before.event_count or total.quantity != before.quantity:
+            line = ClosedLine(meter, total.quantity - before.quantity, total.event_count - before.event_count, before)
+            after = MeterTotal(total.period_end, total.quantity, total.event_count, charge_after(line, plan))
+            charged.append(Charged(line, after))
+    return charged
+
+
+def close(account: Account, period: BillingPeriod, state: PeriodState | None, charged: Sequence[Charged]) -> Closing:
+    """The next sequence of a period, with what is charged in it: 0 closes it, a later one adjusts it by the usage that
+    came since."""
     assert period.end is not None, "a period without an end never closes"
     state = state or PeriodState(period.end)
     plan = account.plan_of(period)
-    lines = tuple(
-        ClosedLine(
-            meter,
-            total.quantity - total.charged.quantity,
-            total.event_count - total.charged.event_count,
-            total.charged,
-        )
-        for meter, total in sorted(totals.items())
-        if total.event_count != total.charged.event_count or total.quantity != total.charged.quantity
-    )
-    charges = {line.meter: charge_after(line, plan) for line in lines}
-    amount = sum(charges[line.meter].amount - line.charged_before.amount for line in lines)
-    if not _is_invoiced(
-        account,
-        period,
-        state,
-        lines,
-        changes=any(charges[line.meter].amount != line.charged_before.amount for line in lines),
-    ):
+    lines = tuple(line for line, _ in charged)
+    amounts = [total.charged.amount - line.charged_before.amount for line, total in charged]
+    if not _is_invoiced(account, period, state, lines, changes=any(amounts)):
         return Closing(None, replace(state, closed=True, first_at=None, last_at=None), {})
     closed = ClosedPeriod(
         subscription_id=account.subscription.id,
@@ -84,9 +88,9 @@ def close(
         period_end=period.end,
         closed=True,
         next_sequence=state.next_sequence + 1,
-        issued=state.issued + (amount if plan.pricing_type is PricingType.USAGE_BASED else plan.amount),
+        issued=state.issued + (sum(amounts) if plan.pricing_type is PricingType.USAGE_BASED else plan.amount),
     )
-    return Closing(closed, after, {meter: replace(totals[meter], charged=charge) for meter, charge in charges.items()})
+    return Closing(closed, after, {line.meter: total for line, total in charged})
 
 
 def _is_invoiced(

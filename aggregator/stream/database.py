@@ -9,6 +9,8 @@ import asyncpg
 CONNECT_TIMEOUT_SECONDS: Final = 10
 STATEMENT_TIMEOUT_SECONDS: Final = 60
 """A statement of a batch takes well under a second: after this long the server is gone, not slow."""
+IDLE_SECONDS: Final = 60
+"""The rows of a batch are made within the transaction, of one with very many lines for some seconds."""
 
 REFUSED: Final = (
     asyncpg.DataError,
@@ -21,13 +23,19 @@ Row = TypeVar("Row")
 
 
 @asynccontextmanager
-async def connected(database_url: str, role: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection in this role."""
+async def connected(
+    database_url: str, role: str, idle_seconds: int = IDLE_SECONDS
+) -> AsyncIterator[asyncpg.Connection]:
+    """A connection in this role. Postgres ends it where a transaction is idle for `idle_seconds`: a process that was
+    stopped, or a host that is cut off, in the middle of one would else hold its rows against every other."""
     connection = await asyncpg.connect(
         database_url,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=STATEMENT_TIMEOUT_SECONDS,
-        server_settings={"application_name": role.replace("_", "-")},
+        server_settings={
+            "application_name": role.replace("_", "-"),
+            "idle_in_transaction_session_timeout": f"{idle_seconds}s",
+        },
     )
     try:
         await connection.execute(f"SET ROLE {role}")

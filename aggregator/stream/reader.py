@@ -65,7 +65,7 @@ class Reader:
 @asynccontextmanager
 async def open_reader(bootstrap: str, client_id: str, topics: Sequence[str]) -> AsyncIterator[Reader]:
     """A reader of all partitions that the topics have now."""
-    partitions = await _partitions(bootstrap, client_id, topics)
+    partitions = await partitions_of(bootstrap, client_id, topics)
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
         client_id=client_id,
@@ -84,7 +84,8 @@ async def open_reader(bootstrap: str, client_id: str, topics: Sequence[str]) -> 
         await stop_consumer(consumer)
 
 
-async def _partitions(bootstrap: str, client_id: str, topics: Sequence[str]) -> list[TopicPartition]:
+async def partitions_of(bootstrap: str, client_id: str, topics: Sequence[str]) -> list[TopicPartition]:
+    """All partitions of the topics. Raises OperatorError where one of them is missing."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id=client_id, request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await admin.start()

@@ -6,13 +6,9 @@ batch and the last, by the broker's append times; CPU is the worker's own, over 
 
 import asyncio
 import json
-import os
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +16,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from deploy.bench.measure import Circumstances, cpu_seconds, resident_mib
+from deploy.bench.worker import worker
 from deploy.bench.workload import Expected, Workload, publish_catalog, publish_usage
 from deploy.local.kafka import LocalKafka
 from deploy.log import all_records, ledger_of, reader
@@ -79,9 +76,9 @@ async def _run(workload: Workload, kafka: LocalKafka, directory: Path, run: int)
         expected = await publish_usage(producer, settings, workload)
     finally:
         await producer.stop()
-    async with _worker(settings, directory / f"state{run}") as worker:
-        window = await _watch(settings, workload, worker, kafka.pid)
-        memory = resident_mib(worker.pid)
+    async with worker(settings, directory / f"state{run}") as process:
+        window = await _watch(settings, workload, process, kafka.pid)
+        memory = resident_mib(process.pid)
     ledger = await ledger_of(settings)
     audited = await _audit(settings, expected, ledger)
     events = window.last.events - window.first.events
@@ -94,25 +91,6 @@ async def _run(workload: Workload, kafka: LocalKafka, directory: Path, run: int)
         resident_mib=memory,
         audited=audited,
     )
-
-
-@asynccontextmanager
-async def _worker(settings: Settings, state_dir: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    environment = {
-        **os.environ,
-        "TALLY_KAFKA": settings.kafka,
-        "TALLY_TOPIC_PREFIX": settings.topic_prefix,
-        "TALLY_STATE_DIR": str(state_dir),
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.cli", "--log-level", "warning", "aggregator", env=environment
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
 
 
 @dataclass(frozen=True)
@@ -131,7 +109,7 @@ class _Window:
 
 
 async def _watch(
-    settings: Settings, workload: Workload, worker: asyncio.subprocess.Process, broker_pid: int
+    settings: Settings, workload: Workload, process: asyncio.subprocess.Process, broker_pid: int
 ) -> _Window:
     """Follow the committed positions until all is decided."""
     decided: dict[int, int] = {}
@@ -140,14 +118,14 @@ async def _watch(
     deadline = time.monotonic() + 600
     progress = Progress("events decided", workload.events)
     async with reader(settings, Topic.AGGREGATOR_POSITIONS) as consumer:
-        while time.monotonic() < deadline and worker.returncode is None:
+        while time.monotonic() < deadline and process.returncode is None:
             fetched = await consumer.getmany(timeout_ms=20)
             moment = None
             for record in sorted((r for rs in fetched.values() for r in rs), key=lambda r: r.timestamp):
                 decided[record.partition] = Position.of_json(record.value).ledger.received
                 batches += 1
                 events = sum(decided.values())
-                moment = _Moment(events, record.timestamp, cpu_seconds(worker.pid), cpu_seconds(broker_pid))
+                moment = _Moment(events, record.timestamp, cpu_seconds(process.pid), cpu_seconds(broker_pid))
                 if events == workload.events and first is not None:
                     progress.finish()
                     return _Window(first, moment, batches)

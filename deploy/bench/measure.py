@@ -1,5 +1,6 @@
 """What a process costs, and on what it was measured."""
 
+import contextlib
 import os
 import platform
 import subprocess
@@ -14,8 +15,26 @@ _MIB = 1 << 20
 
 def cpu_seconds(pid: int) -> float:
     """CPU seconds, user and system, that a process has used."""
+    own, _ = _cpu_seconds(pid)
+    return own
+
+
+def cpu_seconds_of_children(pid: int) -> float:
+    """As cpu_seconds(), of the processes that a process has started: those that run, and those that have ended."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    running = 0.0
+    for child in children:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            running += cpu_seconds(int(child))
+    _, ended = _cpu_seconds(pid)
+    return running + ended
+
+
+def _cpu_seconds(pid: int) -> tuple[float, float]:
+    """What a process has used itself, and what its children had that have ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    own_user, own_system, ended_user, ended_system = map(int, fields[11:15])
+    return (own_user + own_system) / _TICKS, (ended_user + ended_system) / _TICKS
 
 
 def resident_mib(pid: int) -> int:

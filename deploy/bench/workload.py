@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,12 +103,22 @@ def _usage(workload: Workload, expected: Expected) -> Iterator[tuple[str, bytes]
 async def publish_usage(producer: AIOKafkaProducer, settings: Settings, workload: Workload) -> Expected:
     """The usage events, each in its subscription's partition; returns what must come out."""
     expected = Expected()
-    topic = settings.topic(Topic.USAGE_EVENTS)
     progress = Progress("events in the topic", workload.events)
+    records = (
+        (partition_of(subscription_id, workload.partitions), subscription_id.encode(), value)
+        for subscription_id, value in _usage(workload, expected)
+    )
+    await publish(producer, settings.topic(Topic.USAGE_EVENTS), records, progress)
+    return expected
+
+
+async def publish(
+    producer: AIOKafkaProducer, topic: str, records: Iterable[tuple[int, bytes, bytes]], progress: Progress
+) -> None:
+    """Partition, key and value of each, in full batches; all are acknowledged when this returns."""
     builders: dict[int, Any] = {}
     futures: list[Any] = []
-    for count, (subscription_id, value) in enumerate(_usage(workload, expected), start=1):
-        key, partition = subscription_id.encode(), partition_of(subscription_id, workload.partitions)
+    for count, (partition, key, value) in enumerate(records, start=1):
         builder = builders.get(partition)
         if builder is None or builder.append(key=key, value=value, timestamp=None) is None:
             if builder is not None:
@@ -120,4 +130,3 @@ async def publish_usage(producer: AIOKafkaProducer, settings: Settings, workload
         futures.append(await producer.send_batch(builder, topic, partition=partition))
     await asyncio.gather(*futures)
     progress.finish()
-    return expected

@@ -42,7 +42,7 @@ async def main(arguments: argparse.Namespace) -> int:
     reports: list[Report] = []
 
     async def run() -> None:
-        progress = _Progress()
+        progress = LogProgress()
         reports.append(await audit(settings, arguments.processes, progress))
         progress.finish()
 
@@ -76,7 +76,7 @@ def _shown(value: Any) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-class _Progress:
+class LogProgress:
     """Shows how much of the log was read, once it is known how much there is."""
 
     def __init__(self) -> None:

@@ -1,10 +1,11 @@
-"""`tally bench engine|gateway`."""
+"""`tally bench engine|gateway|closer|closing`."""
 
 import argparse
 import json
 from typing import Any
 
-from deploy.bench import engine, gateway
+from deploy.bench import closer, closing, engine, gateway
+from deploy.bench.closed import ClosedWorkload
 from deploy.bench.workload import Workload
 from deploy.flags import whole_number
 
@@ -25,6 +26,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--seconds", type=whole_number(1), default=8, help="how long each load lasts, s (8)")
     part.add_argument("--connections", type=whole_number(1), default=64, help="open connections of single POSTs (64)")
     part.set_defaults(bench=_gateway)
+    part = parts.add_parser("closer", help="invoices per second that one closer process writes")
+    part.add_argument("--periods", type=whole_number(1), default=100_000, help="closed periods in the topic (100000)")
+    part.add_argument("--lines", type=whole_number(0), default=3, help="lines of each invoice (3)")
+    part.add_argument("--partitions", type=whole_number(1), default=8, help="partitions of closed-periods (8)")
+    part.add_argument("--seed", type=int, default=1, help="the same seed closes the same periods (1)")
+    part.add_argument("--runs", type=whole_number(1), default=3, help="runs, of which the median counts (3)")
+    part.set_defaults(bench=_closer)
+    part = parts.add_parser("closing", help="very many periods that end at one moment, while usage goes on")
+    part.add_argument("--periods", type=whole_number(1), default=100_000, help="periods that end then (100000)")
+    part.add_argument("--rate", type=whole_number(1), default=200, help="events a second that wait for verdicts (200)")
+    part.add_argument(
+        "--meters", type=whole_number(0), default=0, help="meters of one more period, such as 300000; 0 for none (0)"
+    )
+    part.set_defaults(bench=_closing)
     for part in parts.choices.values():
         part.add_argument("--json", action="store_true", help="print the result as one line of JSON")
 
@@ -45,6 +60,15 @@ async def _engine(arguments: argparse.Namespace) -> dict[str, Any]:
 
 async def _gateway(arguments: argparse.Namespace) -> dict[str, Any]:
     return await gateway.bench(arguments.seconds, arguments.connections)
+
+
+async def _closer(arguments: argparse.Namespace) -> dict[str, Any]:
+    workload = ClosedWorkload(arguments.periods, arguments.lines, arguments.partitions, arguments.seed)
+    return await closer.bench(workload, arguments.runs)
+
+
+async def _closing(arguments: argparse.Namespace) -> dict[str, Any]:
+    return await closing.bench(closing.Closings(arguments.periods, arguments.rate, arguments.meters))
 
 
 def _print_table(result: dict[str, Any]) -> None:

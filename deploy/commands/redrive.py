@@ -1,19 +1,15 @@
 """`tally redrive`: rejected events on their way again, once what they were refused for is mended."""
 
 import argparse
-import os
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 
+from deploy.calling import Caller, add_caller_flags, caller_of
 from deploy.commands import up
 from deploy.progress import Progress
-from deploy.redriving import RedriveFailed, RejectedEvent, RejectedEvents
-from deploy.target import running_target
+from deploy.redriving import RejectedEvent, matching, redrive
 from schemas.rejection import Reason
 from schemas.topics import Topic
-
-API_KEY = "TALLY_API_KEY"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,33 +24,27 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="begin", metavar="TIME", help="only received at this time (RFC 3339) or later")
     parser.add_argument("--to", dest="end", metavar="TIME", help="only received before this time")
     parser.add_argument("--dry-run", action="store_true", help="only count them")
-    parser.add_argument("--url", help="of the gateway, such as https://tally.example")
-    parser.add_argument(
-        "--api-key",
-        metavar="KEY",
-        help=f"with the scopes read and usage:write ({API_KEY}, which nobody else can see)",
-    )
-    parser.add_argument("--data", type=Path, default=Path("tally-data"), help="of a running 'tally up' (tally-data)")
+    add_caller_flags(parser, "scopes read and usage:write")
 
 
 async def main(arguments: argparse.Namespace) -> int:
-    """Redrive, and print what became of the events. Raises RedriveFailed."""
+    """Redrive, and print what became of the events. Raises CallFailed."""
     return await up.until_stopped(_run(arguments))
 
 
 async def _run(arguments: argparse.Namespace) -> None:
-    async with RejectedEvents(*_gateway(arguments)) as rejected:
-        found = [event for filters in _filters(arguments) async for event in rejected.matching(filters)]
+    async with caller_of(arguments) as caller:
+        found = [event for filters in _filters(arguments) async for event in matching(caller, filters)]
         chosen = [event for event in reversed(found) if _is_to_go(event, arguments.code)]
         left_out = Counter(event.code for event in found) - Counter(event.code for event in chosen)
         if arguments.dry_run:
             print(f"to redrive: {_counted(event.code for event in chosen)}")
         else:
-            print(f"redriven: {_counted(await _redriven(rejected, chosen))}")
+            print(f"redriven: {_counted(await _redriven(caller, chosen))}")
     print(f"left out: {_counted(left_out.elements())}")
 
 
-async def _redriven(rejected: RejectedEvents, events: list[RejectedEvent]) -> list[str]:
+async def _redriven(caller: Caller, events: list[RejectedEvent]) -> list[str]:
     progress = Progress("rejected events redriven", len(events))
     outcomes: list[str] = []
 
@@ -62,24 +52,9 @@ async def _redriven(rejected: RejectedEvents, events: list[RejectedEvent]) -> li
         outcomes.append(outcome)
         progress.add(1)
 
-    await rejected.redrive(events, told)
+    await redrive(caller, events, told)
     progress.finish()
     return outcomes
-
-
-def _gateway(arguments: argparse.Namespace) -> tuple[str, str]:
-    """URL and key of the gateway that the flags name, else of the one that runs on the data directory."""
-    api_key = arguments.api_key or os.environ.get(API_KEY)
-    if arguments.url is not None:
-        if not arguments.url.startswith(("http://", "https://")):
-            raise RedriveFailed(f"{arguments.url!r} is no URL: write --url as http://HOST:PORT.")
-        if not api_key:
-            raise RedriveFailed(f"Set {API_KEY} to a key with the scopes read and usage:write ('tally keys create').")
-        return arguments.url, api_key
-    target = running_target(arguments.data)
-    if target is None:
-        raise RedriveFailed(f"No Tally runs on {arguments.data}: name a gateway with --url, or start 'tally up'.")
-    return target.http, api_key or target.api_key
 
 
 def _filters(arguments: argparse.Namespace) -> Iterable[dict[str, str]]:

@@ -10,7 +10,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from aggregator.settings import AggregatorSettings, CloserSettings, ProjectorSettings
+from aggregator.insights.alert_file import read_alert_rules
+from aggregator.settings import AggregatorSettings, CloserSettings, InsightsSettings, ProjectorSettings
 from deploy.flags import checked_settings, whole_number
 from deploy.local.stack import GRACE_SECONDS, Stack, StackOptions
 from deploy.target import announced
@@ -34,13 +35,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def options_of(arguments: argparse.Namespace) -> StackOptions:
-    """The stack that the flags, TALLY_KAFKA and TALLY_DATABASE_URL ask for. Raises SettingInvalid, so that a part
+    """The stack that the flags, TALLY_KAFKA and TALLY_DATABASE_URL ask for. Raises OperatorError, so that a part
     never starts, and starts again, with what it can't use."""
     given = {"partitions": arguments.partitions, "grace_seconds": arguments.grace_seconds}
     worker = checked_settings(AggregatorSettings, **{name: value for name, value in given.items() if value is not None})
     has_grace = "grace_seconds" in worker.model_fields_set
     for kind in (GatewaySettings, CloserSettings, ProjectorSettings):
         checked_settings(kind)
+    read_alert_rules(checked_settings(InsightsSettings).alerts)
     return StackOptions(
         data=arguments.data.resolve(),
         http_port=arguments.http_port,

@@ -93,7 +93,7 @@ def judge_access(access: Access, grants: Sequence[Grant]) -> Iterator[Finding]:
             check,
             f"there is no role {named(access.absent)}",
             "Roles belong to the server, and a dump of a database has none: make them by the statements of"
-            " schemas/sql/0001_roles.sql, then make the grants named below.",
+            " the migrations in schemas/sql that create them, then make the grants named below.",
         )
     if access.untakeable:
         yield fail(

@@ -107,9 +107,15 @@ def _verify(jar: Jar, path: Path) -> None:
 
 def _resolve(jar: Jar, draft: Path) -> Path:
     # Imported here: with the jars in the cache, which is nearly always, it is not needed.
-    from jgo.config import GlobalSettings  # noqa: PLC0415
-    from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
-    from jgo.maven import MavenContext  # noqa: PLC0415
+    try:
+        from jgo.config import GlobalSettings  # noqa: PLC0415
+        from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415
+        from jgo.maven import MavenContext  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise StartError(
+            "What fetches Apache Kafka (the package jgo) is not installed: run `make setup`, or set TALLY_KAFKA and "
+            "TALLY_DATABASE_URL to servers that run. The container image has no servers of its own."
+        ) from error
 
     settings = GlobalSettings.load()
     for attempt in range(1, FETCH_ATTEMPTS + 1):

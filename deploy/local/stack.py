@@ -2,7 +2,6 @@
 
 import json
 import os
-import secrets
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import asyncpg
 import httpx
 
 from aggregator.engine.halt import HaltReason
+from deploy.key_file import ensure_key_file
 from deploy.local.directory import Lock, hold_data_directory
 from deploy.local.kafka import LocalKafka
 from deploy.local.ports import LOOPBACK, free_port, usable_port
@@ -22,7 +22,6 @@ from deploy.local.supervisor import Supervisor
 from deploy.migrate import migrate
 from deploy.topics import ensure_topics
 from ingest.catalog.comparing import CatalogAhead
-from ingest.keys import Scope, bearer_hash, create_key, find_key, live_keys
 from schemas.settings import Settings
 
 GRACE_SECONDS = 5
@@ -48,7 +47,7 @@ class StackOptions:
     kafka: str | None = None
     database_url: str | None = None
     only_gateway: bool = False
-    """Without aggregator, closer and projector: to measure the gateway by itself."""
+    """Without aggregator, closer, projector and insights: to measure the gateway by itself."""
 
 
 class Stack:
@@ -107,6 +106,7 @@ class Stack:
         if not options.only_gateway:
             for part in ("projector", "closer"):
                 await self._start_part(part, part, {})
+            await self._start_part("insights", "insights", {}, is_awaited=False)  # nothing depends on them
             for worker in range(1, options.workers + 1):
                 await self._start_worker(worker)
         self.http = f"http://{LOOPBACK}:{http_port}"
@@ -133,7 +133,9 @@ class Stack:
         }
         await self._start_part(name, "aggregator", own)
 
-    async def _start_part(self, name: str, part: str, own: dict[str, str], url: str | None = None) -> None:
+    async def _start_part(
+        self, name: str, part: str, own: dict[str, str], url: str | None = None, *, is_awaited: bool = True
+    ) -> None:
         self._say(f"starting {name}")
         metrics_port = free_port()
         url = url or f"http://{LOOPBACK}:{metrics_port}"
@@ -155,7 +157,7 @@ class Stack:
                 argv=(sys.executable, "-m", "deploy.cli", part),
                 env=environment,
                 log=self._options.data / "logs" / f"{name}.log",
-                ready=ready,
+                ready=ready if is_awaited else None,
                 exit_reasons=EXIT_REASONS,
             )
         )
@@ -170,26 +172,8 @@ async def _answers(url: str) -> bool:
 
 
 async def _api_key(database_url: str, file: Path) -> str:
-    """The key that `up` prints: the same one after a restart, as long as nobody revokes it."""
     connection = await asyncpg.connect(database_url)
     try:
-        kept = _kept_key(file)
-        key_hash = bearer_hash(f"Bearer {kept}".encode())
-        if key_hash is not None and find_key(await live_keys(connection), key_hash) is not None:
-            return kept
-        _, key = await create_key(connection, "tally up", list(Scope))
+        return await ensure_key_file(connection, file, "tally up")
     finally:
         await connection.close()
-    _keep_key(file, key)
-    return key
-
-
-def _kept_key(file: Path) -> str:
-    return file.read_text().strip() if file.exists() else ""
-
-
-def _keep_key(file: Path, key: str) -> None:
-    draft = file.with_name(f"api-key.{secrets.token_hex(4)}")
-    draft.touch(mode=0o600)
-    draft.write_text(key + "\n")
-    draft.replace(file)

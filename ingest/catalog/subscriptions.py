@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class CurrentSubscription:
-    """A subscription and the billing period that it is in now."""
+    """A subscription and the billing period that it is in now; where it has ended, the last of its life."""
 
     subscription: Subscription
     period: BillingPeriod
@@ -186,7 +186,8 @@ def _moved(subscription: Subscription, status: SubscriptionStatus) -> Subscripti
 
 def _current(row: "asyncpg.Record") -> CurrentSubscription:
     subscription = Subscription.model_validate(json.loads(row["document"]))
-    return CurrentSubscription(subscription, period_at(subscription, row["billing_interval"], row["now"]))
+    at = subscription.latest_at(row["now"])
+    return CurrentSubscription(subscription, period_at(subscription, row["billing_interval"], at))
 
 
 def period_at(subscription: Subscription, billing_interval: str, at: int) -> BillingPeriod:

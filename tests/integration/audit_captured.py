@@ -12,14 +12,29 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from aggregator.audit.catalog import write_catalog
-from aggregator.audit.copies import EVENT_TABLES, TABLES, Row, postgres_snapshot, write_copies
+from aggregator.audit.copies import (
+    BILLED_TABLES,
+    COPIED_TABLES,
+    EVENT_TABLES,
+    Row,
+    postgres_snapshot,
+    write_billed_copies,
+    write_copies,
+)
 from aggregator.audit.cut import take_cut
 from aggregator.audit.evidence import SOURCES, Cut
 from aggregator.audit.job import report_of, tasks_of
+from aggregator.audit.kafka import NOT_AUDITED
 from aggregator.audit.recount import CATALOG_FILE, COPIES_FILE, recount
+from aggregator.audit.recounted import SubscriptionRecount
 from aggregator.audit.report import Check, Report
+from aggregator.audit.subscription import recount_at_home, recount_elsewhere
+from aggregator.audit.subscription_job import recount_of
 from schemas.settings import Settings
-from schemas.topics import Topic
+from schemas.topics import Topic, partition_of
+
+SUBSCRIPTION_COLUMN = {"invoices": 4, "invoice_lines": 0, "held_periods": 4, "listed_invoices": 1}
+"""Where the rows of a query name the subscription; those of lines name the invoice."""
 
 Place = tuple[Topic, int]
 """A topic's partition."""
@@ -64,9 +79,13 @@ class Captured:
         first = max(begin, self.beginning(topic, partition))
         yield from (record for record in kept.get((topic, partition), ()) if first <= record.offset < end)
 
-    async def rows(self, query: str) -> AsyncIterator[Row]:
+    async def rows(self, query: str, *arguments: str | None) -> AsyncIterator[Row]:
+        subscription_id = arguments[0] if arguments else None
+        invoices = {row[0] for row in self.rows_["invoices"] if row[4] == subscription_id}
         for row in self.rows_[query]:
-            yield row
+            of = invoices if query == "invoice_lines" else {subscription_id}
+            if subscription_id is None or row[SUBSCRIPTION_COLUMN[query]] in of:
+                yield row
 
     def copy(self) -> "Captured":
         """Another, to change."""
@@ -87,6 +106,24 @@ class Captured:
             write_catalog(str(scratch / CATALOG_FILE), self.read(Topic.CATALOG, 0, self.cut.catalog_end))
             tasks = tasks_of(self.cut, "", scratch)
             return report_of(self.cut, tasks, [recount(task, self) for task in tasks], 0)
+
+    def recount(self, subscription_id: str, at: int | None = None) -> SubscriptionRecount:
+        """What a recount of one subscription says."""
+        assert self.cut is not None
+        with tempfile.TemporaryDirectory(prefix="tally-test-") as directory:
+            scratch = Path(directory)
+            asyncio.run(write_billed_copies(str(scratch / COPIES_FILE), self, subscription_id))
+            write_catalog(str(scratch / CATALOG_FILE), self.read(Topic.CATALOG, 0, self.cut.catalog_end))
+            tasks = tasks_of(self.cut, "", scratch)
+            home = partition_of(subscription_id, len(tasks))
+            invoices = [row for row in self.rows_["listed_invoices"] if row[1] == subscription_id]
+            results = [
+                recount_at_home(task, self, subscription_id, invoices, at)
+                if task.partition == home
+                else recount_elsewhere(task, self, subscription_id)
+                for task in tasks
+            ]
+            return recount_of(subscription_id, self.cut, tasks, results)
 
     def find(self, topic: Topic, **fields: Any) -> tuple[Place, int]:
         """Partition and index of the first record whose document has these fields."""
@@ -116,13 +153,15 @@ async def capture(settings: Settings, database_url: str) -> Captured:
     """Read everything."""
     captured = Captured()
     async with postgres_snapshot(database_url) as snapshot:
-        for query in (*TABLES, *EVENT_TABLES, "stream_offsets"):
+        for query in (*BILLED_TABLES, "listed_invoices"):
+            captured.rows_[query] = [row async for row in snapshot.rows(query, None)]
+        for query in (*COPIED_TABLES, *EVENT_TABLES, "stream_offsets"):
             captured.rows_[query] = [row async for row in snapshot.rows(query)]
     offsets = {
         (row[0], row[1].removeprefix(settings.topic_prefix), row[2]): row[3] for row in captured.rows_["stream_offsets"]
     }
     captured.cut = await take_cut(settings, settings.partitions, offsets)
-    topics = [topic for topic in Topic if topic not in (Topic.USAGE_RATES, Topic.USAGE_REPLIES)]
+    topics = [topic for topic in Topic if topic not in NOT_AUDITED]
     captured.records = await all_records(settings, *topics)
     captured.uncommitted = await all_records(settings, *SOURCES, isolation="read_uncommitted")
     return captured

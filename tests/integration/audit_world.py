@@ -42,7 +42,7 @@ SUBS = {
     for number, name in enumerate(
         (
             *("near", "far", "flat", "manual", "endless", "once", "cancelled", "ended", "berlin"),
-            *("scoped", "evented", "aged", "many", "late", "upgraded"),
+            *("scoped", "evented", "aged", "many", "late", "upgraded", "tiered"),
         )
     )
 }
@@ -64,13 +64,27 @@ _PLANS: dict[str, dict[str, Any]] = {
     "plan_once": {"pricingType": "ONE_TIME", "amount": "10"},
     "plan_daily": {"billingInterval": "DAY", "unitPrices": {"tokens": "0.0000005"}},
 }
+_TIERS = [
+    {"upTo": "10", "unitPrice": "1"},
+    {"upTo": "20.5", "unitPrice": "0.5", "flatAmount": "5"},
+    {"upTo": None, "unitPrice": "0.1", "flatAmount": "7"},
+]
+_PLANS["plan_tiered"] = {
+    "prices": {
+        "graded": {"model": "GRADUATED", "tiers": _TIERS},
+        "volume": {"model": "VOLUME", "included": "2", "tiers": _TIERS},
+        "packed": {"model": "PACKAGE", "included": 1000, "unitPrice": "2.5", "packageSize": 1000},
+        "single": {"model": "PER_UNIT", "included": 100, "unitPrice": "0.01"},
+    }
+}
 _TERMS = {"pricingType": "USAGE_BASED", "billingInterval": "MONTH"}
 _LIFE: dict[str, list[tuple[str, str | None]]] = {
     "cancelled": [("CANCELLED", None)],
     "ended": [("ACTIVE", "2026-01-10T00:00:00.000Z"), ("CANCELLED", "2026-02-10T00:00:00.000Z")],
 }
 _PLAN_CHANGES = {"upgraded": [{"paymentPlanId": "plan_flat", "from": FEBRUARY}]}
-_OF_PLAN = {"flat": "plan_flat", "manual": "plan_manual", "endless": "plan_endless", "once": "plan_once"}
+_OF_PLAN = {"flat": "plan_flat", "manual": "plan_manual", "endless": "plan_endless", "once": "plan_once",
+            "tiered": "plan_tiered"}  # fmt: skip
 
 
 def catalog() -> list[dict[str, Any]]:
@@ -165,6 +179,13 @@ FIRST: Sequence[tuple[str, bytes | None, int]] = [
     ("aged, now", event("aged", "tokens#2", occurredAt=...), home_of("aged")),
     ("upgraded", event("upgraded", "calls#1", "8"), home_of("upgraded")),
     ("upgraded, february", event("upgraded", "calls#2", "5", occurredAt=FEBRUARY), home_of("upgraded")),
+    *(
+        (f"tiered {key}", event("tiered", key, quantity), home_of("tiered"))
+        for key, quantity in (
+            *(("graded#1", "10"), ("graded#2", "10.5"), ("volume#1", "22.5"), ("volume#2", "0.1")),
+            *(("packed#1", 2000), ("single#1", 90), ("single#2", 60)),
+        )
+    ),
     ("too early", event("late", "tokens#1"), home_of("late")),
     *((f"many{n}", event("many", f"meter{n:04d}", "1"), home_of("many")) for n in range(METERS_OF_MANY)),
 ]
@@ -178,6 +199,8 @@ SECOND: Sequence[tuple[str, bytes, int]] = [
     ("late, before the upgrade", event("upgraded", "calls#late", "4"), home_of("upgraded")),
     ("late, after the upgrade", event("upgraded", "calls#later", "4", occurredAt=FEBRUARY), home_of("upgraded")),
     ("not too early", event("late", "tokens#2"), home_of("late")),
+    ("tiered, late", event("tiered", "graded#3", "100"), home_of("tiered")),
+    ("tiered, one package more", event("tiered", "packed#2", "0.000001"), home_of("tiered")),
 ]
 
 
@@ -195,7 +218,7 @@ async def make(tally: Deployment, database_url: str) -> Captured:
         await tally.decided(len(FIRST) + 1 + len(SECOND), forwardedIn=forwards + 1)
         await _settled(tally)
         await _void(tally, offsets)
-        await tally.decided(0, voids=2, voidsRepeated=1, voidsRejected=2, forwardedIn=forwards + 2)
+        await tally.decided(0, voids=4, voidsRepeated=1, voidsRejected=2, forwardedIn=forwards + 2)
         await _settled(tally)
     await _copy_to_postgres(tally.settings, database_url)
     return await capture(tally.settings, database_url)
@@ -220,6 +243,8 @@ async def _void(tally: Deployment, offsets: dict[str, int]) -> None:
     await tally.put_void(f"ue_{HOME}_{offsets['n5']}", NEAR, "tokens#n5")
     await tally.put_void(f"ue_{HOME}_{offsets['forwarded, january']}", FAR, "tokens#forwarded2")
     await tally.put_void(f"ue_{HOME}_{offsets['n5']}", NEAR, "tokens#n5")
+    for key in ("volume#2", "single#2"):
+        await tally.put_void(f"ue_{home_of('tiered')}_{offsets[f'tiered {key}']}", SUBS["tiered"], key)
     await tally.put_void(f"ue_{HOME}_{offsets['junk']}", NEAR, "tokens#junk")
     await tally.put_on(Topic.USAGE_CORRECTIONS, None, b"{}", HOME)
     await tally.put_on(Topic.USAGE_FORWARDED, None, event("near", "tokens#stray"), HOME)

@@ -9,9 +9,10 @@ import asyncpg
 from aiokafka import TopicPartition
 
 from aggregator.closer.assembly import Assembly, Invoice
+from aggregator.closer.batches import Batch
 from aggregator.closer.job import Closer
 from aggregator.closer.lease import Lease, take_lease
-from aggregator.closer.writing import CONSUMER, Batch
+from aggregator.closer.writing import CONSUMER
 from aggregator.settings import CloserSettings
 from aggregator.stream.offsets import stored_offsets
 from schemas.billing_period import BillingInterval

@@ -44,15 +44,36 @@ async def close_period(gateway: RunningGateway, invoice_id: str, month: int, amo
     )
 
 
-async def insert_invoice(gateway: RunningGateway, invoice_id: str, month: int, amount: int = 1) -> None:
+async def insert_invoice(
+    gateway: RunningGateway, invoice_id: str, month: int, amount: int = 1, **columns: str | int
+) -> None:
     """Put an invoice of `sub` into Postgres, and announce it nowhere."""
-    await execute(
-        gateway,
-        "INSERT INTO invoices (id, source, service_id, payment_plan_id, user_id, subscription_id, status, amount,"
-        " currency, period_start, period_end, sequence, digest, log_partition) VALUES"
-        f" ('{invoice_id}', 'CLOSER', 'svc', 'plan', 'user', 'sub', 'OPEN', {amount}, 'USDC',"
-        f" '2026-{month:02d}-01', '2026-{month + 1:02d}-01', 0, 'digest', 0)",
-    )
+    row = {
+        "id": invoice_id,
+        "source": "CLOSER",
+        "service_id": "svc",
+        "payment_plan_id": "plan",
+        "user_id": "user",
+        "subscription_id": "sub",
+        "status": "OPEN",
+        "amount": amount,
+        "currency": "USDC",
+        "period_start": f"2026-{month:02d}-01",
+        "period_end": f"2026-{month + 1:02d}-01",
+        "sequence": 0,
+        "digest": "digest",
+        "log_partition": 0,
+        **columns,
+    }
+    values = ", ".join(f"'{value}'" for value in row.values())
+    await execute(gateway, f"INSERT INTO invoices ({', '.join(row)}) VALUES ({values})")
+
+
+async def insert_lines(gateway: RunningGateway, *lines: tuple[Any, ...]) -> None:
+    """Put lines into Postgres: invoice, meter, quantity, unit price, amount, number of events."""
+    for line in lines:
+        values = ", ".join("NULL" if value is None else f"'{value}'" for value in line)
+        await execute(gateway, f"INSERT INTO invoice_lines VALUES ({values})")
 
 
 async def project_events(gateway: RunningGateway, *offsets: int, **columns: str | int) -> None:

@@ -35,6 +35,29 @@ def test_a_changed_plan_bills_the_periods_from_its_own_on(world: Captured) -> No
     ]
 
 
+def test_tiers_packages_and_what_is_included_are_billed_through_an_adjustment_and_a_void(world: Captured) -> None:
+    """Closed at 20.5 graded, 22.6 by volume, 2,000 packed, 150 single; then 100 graded and a millionth packed come
+    late; then 0.1 by volume and 60 single are voided."""
+    rows = sorted((row[9], row[0], Decimal(row[5])) for row in world.rows_["invoices"] if row[4] == SUBS["tiered"])
+    found = {
+        (sequence, meter): (unit_price and Decimal(unit_price), Decimal(amount))
+        for sequence, invoice_id, _ in rows
+        for of, meter, _, unit_price, amount, _ in world.rows_["invoice_lines"]
+        if of == invoice_id
+    }
+    assert found == {
+        (0, "graded"): (None, Decimal("20.25")),  # 10 x 1 + 10.5 x 0.5 + 5
+        (0, "volume"): (Decimal("0.1"), Decimal("9.06")),  # 20.6 x 0.1 + 7
+        (0, "packed"): (Decimal("2.5"), Decimal("2.5")),  # 1,000 beyond those included
+        (0, "single"): (Decimal("0.01"), Decimal("0.5")),  # 50 beyond
+        (1, "graded"): (None, Decimal(17)),  # + 100 x 0.1 + 7
+        (1, "packed"): (Decimal("2.5"), Decimal("2.5")),  # another package is begun
+        (2, "volume"): (Decimal("0.5"), Decimal("6.19")),  # 20.5 x 0.5 + 5 - 9.06: back in the dearer tier
+        (2, "single"): (Decimal("0.01"), Decimal("-0.5")),  # 90 are included
+    }
+    assert [amount for _, _, amount in rows] == [Decimal("32.31"), Decimal("19.5"), Decimal("5.69")]
+
+
 def test_compaction_takes_records_away_and_no_agreement(world: Captured) -> None:
     """Of each key the last record stays, on every compacted topic."""
     for place, records in world.records.items():

@@ -1,10 +1,12 @@
-"""`tally audit` on a deployment that runs, on one that was tampered with for real, and where there can be no audit."""
+"""`tally audit` and `tally recount` on a deployment that runs, on one that was tampered with for real, and where there
+can be neither."""
 
 import asyncio
 import json
 import os
+import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -36,19 +38,29 @@ ROUNDS = 3
 EVENTS_A_ROUND = 200
 
 
-async def audit(*flags: str, **settings: str) -> tuple[int, dict[str, Any], str]:
+async def audit(*flags: str) -> tuple[int, dict[str, Any], str]:
     """Run the command: its exit code, its report and what it said."""
+    code, out, said = await run_tally(("audit", *flags))
+    return code, json.loads(out) if out else {}, said
+
+
+async def recount(subscription_id: str, *flags: str) -> tuple[int, str, str]:
+    """Run the command: its exit code, what it printed and what it said."""
+    return await run_tally(("recount", "--subscription", subscription_id, *flags))
+
+
+async def run_tally(command: Sequence[str]) -> tuple[int, str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", "audit", "--processes", "2", *flags),
-        env={**environment, **settings},
+        *(sys.executable, "-m", "deploy.cli", *command, "--processes", "2"),
+        env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     out, said = await process.communicate()
     assert process.returncode is not None
     assert b"Traceback" not in said, said.decode()
-    return process.returncode, json.loads(out) if out else {}, said.decode()
+    return process.returncode, out.decode(), said.decode()
 
 
 def flags_of(settings: Settings, database_url: str) -> list[str]:
@@ -70,6 +82,9 @@ async def test_what_is_tampered_with_for_real_is_found(empty: tuple[Deployment, 
     assert (code, report["agrees"], report["disagreements"]) == (0, True, [])
     assert report["counts"]["received"] == sum(len(captured.records[Topic.USAGE_EVENTS, p]) for p in range(PARTITIONS))
     assert "tally: audit: all agrees" in said
+    code, out, said = await recount(NEAR, *flags, "--json")
+    assert (code, json.loads(out)["agrees"]) == (0, True)
+    assert "tally: recount: no difference" in said
 
     database = await asyncpg.connect(database_url)
     deleted = await database.fetchval("SELECT id FROM invoices WHERE subscription_id = $1 AND amount > 0", SUBS["flat"])
@@ -87,6 +102,11 @@ async def test_what_is_tampered_with_for_real_is_found(empty: tuple[Deployment, 
     await database.close()
     code, report, _ = await audit(*flags)
     assert (code, found_in(report, "invoice lines", "id")) == (1, {changed})
+    code, out, said = await recount(NEAR, *flags, "--period", "2026-01-15T12:00:00+01:00")
+    assert code == 1, said
+    assert re.search(r"tokens +6 +11000011.500000 +11000011.500000 +33.000034 +33.000035 +0.000001\n", out), out
+    assert changed in out
+    assert "tally: recount: a difference, in 2026-01-01T00:00:00.000Z" in said
 
     offset = await forge_a_total(tally, captured)
     file = tmp_path / "report.json"
@@ -130,6 +150,8 @@ async def test_a_deployment_at_work_agrees_whenever_it_is_asked(empty: tuple[Dep
             assert (code, report["disagreements"]) == (0, []), said
             assert report["counts"]["received"] >= counted
             assert report["counts"]["forwardedInAccepted"] > 0
+        code, out, said = await recount(NEAR, *flags_of(tally.settings, database_url), "--json")
+        assert (code, json.loads(out)["disagreements"]) == (0, []), said
         stop.set()
         await sending
 
@@ -151,6 +173,9 @@ async def test_where_there_can_be_no_audit_one_sentence_says_why(
         ended, _, said = await audit(*flags, *instead)
         assert (ended, why in said) == (code, True), said
         assert said.strip().splitlines()[-1].startswith("tally audit: ")
+    ended, _, said = await recount("sub_none", *flags)
+    assert ended == 3
+    assert said.strip().splitlines()[-1].startswith("tally recount: The catalog has no subscription 'sub_none'")
 
 
 async def test_a_log_without_its_beginning_can_not_be_recounted(empty: tuple[Deployment, str]) -> None:

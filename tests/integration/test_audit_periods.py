@@ -170,6 +170,19 @@ def close_a_period_again_under_the_next_sequence(world: Captured) -> dict[str, A
     return {"key": [NEAR, FEBRUARY, 1], "offset": offset}
 
 
+def tell_an_event_of_another_sequence(world: Captured) -> dict[str, Any]:
+    place, index = world.find(Topic.ACCEPTED_USAGE, subscriptionId=NEAR, eventKey="tokens#late")
+    assert world.records[place][index].document["sequence"] == 1
+    world.change(place, index, sequence=0)
+    return {"id": world.records[place][index].document["id"], "expected": 1, "key": [NEAR, JANUARY, 0]}
+
+
+def tell_a_forwarded_event_of_a_sequence_that_there_is_not(world: Captured) -> dict[str, Any]:
+    place, index = world.find(Topic.ACCEPTED_USAGE, subscriptionId=FAR, eventKey="tokens#late")
+    world.change(place, index, sequence=9)
+    return {"id": world.records[place][index].document["id"], "key": [FAR, JANUARY, 9]}
+
+
 def lose_a_closed_period(world: Captured) -> dict[str, Any]:
     place, index = latest(world, Topic.CLOSED_PERIODS, SUBS["berlin"], "2026-01-14T23:00:00.000Z", 0, 0)
     world.records[place].pop(index)
@@ -196,6 +209,8 @@ CHANGES: list[tuple[Change, Check]] = [
     (change_a_closed_line, Check.LINES),
     (change_what_was_charged_before, Check.LINES),
     (close_a_period_again_under_the_next_sequence, Check.LINES),
+    (tell_an_event_of_another_sequence, Check.LINES),
+    (tell_a_forwarded_event_of_a_sequence_that_there_is_not, Check.LINES),
     (lose_a_closed_period, Check.INVOICES),
 ]
 

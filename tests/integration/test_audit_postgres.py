@@ -93,6 +93,32 @@ def delete_a_copied_total(world: Captured) -> dict[str, Any]:
     return {"key": [NEAR, JANUARY, "tokens"]}
 
 
+def state_of(world: Captured, subscription_id: str, start: str) -> int:
+    """The index of a copied state of a period."""
+    rows = world.rows_["billing_periods"]
+    return next(i for i, row in enumerate(rows) if row[:2] == (subscription_id, epoch_us(start)))
+
+
+def open_a_copied_period_again(world: Captured) -> dict[str, Any]:
+    set_column(world, "billing_periods", state_of(world, NEAR, JANUARY), 3, value=False)
+    return {"key": [NEAR, JANUARY, ""]}
+
+
+def forget_a_sequence_of_a_copied_period(world: Captured) -> dict[str, Any]:
+    set_column(world, "billing_periods", state_of(world, NEAR, JANUARY), 4, 2)
+    return {"key": [NEAR, JANUARY, ""]}
+
+
+def delete_a_copied_period(world: Captured) -> dict[str, Any]:
+    world.rows_["billing_periods"].pop(state_of(world, NEAR, FEBRUARY))
+    return {"key": [NEAR, FEBRUARY, ""]}
+
+
+def copy_a_period_that_there_is_not(world: Captured) -> dict[str, Any]:
+    world.rows_["billing_periods"].append((NEAR, epoch_us("2031-01-01T00:00:00.000Z"), None, True, 1, 0))
+    return {"key": [NEAR, "2031-01-01T00:00:00.000Z", ""]}
+
+
 def change_the_copied_ledger(world: Captured) -> dict[str, Any]:
     index = next(i for i, row in enumerate(world.rows_["ledger"]) if row[0] == HOME)
     set_column(world, "ledger", index, 3, world.rows_["ledger"][index][3] + 1)
@@ -109,6 +135,10 @@ CHANGES: list[tuple[Change, Check]] = [
     (hold_a_period, Check.HELD),
     (change_a_copied_total, Check.PROJECTION),
     (delete_a_copied_total, Check.PROJECTION),
+    (open_a_copied_period_again, Check.PROJECTION),
+    (forget_a_sequence_of_a_copied_period, Check.PROJECTION),
+    (delete_a_copied_period, Check.PROJECTION),
+    (copy_a_period_that_there_is_not, Check.PROJECTION),
     (change_the_copied_ledger, Check.PROJECTION),
 ]
 

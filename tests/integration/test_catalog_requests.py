@@ -1,6 +1,7 @@
 """The catalog over HTTP: what is created, changed, shown and refused."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -8,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.integration.catalog_world import PLAN, SERVICE, SUBSCRIPTION, set_up
+from tests.integration.invoices_world import execute
 from tests.integration.running_gateway import RunningGateway, new_topics, running_gateway
 
 
@@ -159,6 +161,7 @@ async def test_id_is_chosen_where_the_caller_has_none(gateway: RunningGateway) -
         ("/subscriptions", {"paymentPlanId": "elsewhere"}, 400, "field_invalid", "paymentPlanId"),
         ("/subscriptions", {"timeZone": "Mars/Base"}, 400, "field_invalid", "timeZone"),
         ("/subscriptions", {"billingAnchor": "yesterday"}, 400, "timestamp_invalid", "billingAnchor"),
+        ("/subscriptions", {"billingAnchor": "1969-12-31T23:59:59Z"}, 400, "timestamp_invalid", "billingAnchor"),
         ("/subscriptions", {"status": "NEW"}, 400, "field_invalid", "status"),
         ("/subscriptions", {"userId": "a\u0000b"}, 400, "field_invalid", "userId"),
         ("/subscriptions/none/status", {"status": "ACTIVE"}, 404, "subscription_not_found", None),
@@ -212,9 +215,30 @@ async def test_current_period_follows_the_anchor_and_the_zone(gateway: RunningGa
     assert start.endswith("T12:00:00.000Z")
     assert end.endswith("T12:00:00.000Z")
     await gateway.post("/plans", {**PLAN, "id": "open", "billingInterval": "NONE"})
-    await gateway.post("/subscriptions", {**SUBSCRIPTION, "id": "endless", "paymentPlanId": "open"})
-    endless = (await gateway.get("/subscriptions/endless")).json()["subscription"]
-    assert (endless["currentPeriodStart"], endless["currentPeriodEnd"]) == (endless["billingAnchor"], None)
+    for name, anchor in (("endless", None), ("old", "1970-01-01T00:00:00Z")):
+        body = {**SUBSCRIPTION, "id": name, "paymentPlanId": "open", "billingAnchor": anchor}
+        endless = (await gateway.post("/subscriptions", body)).json()["subscription"]
+        assert (endless["currentPeriodStart"], endless["currentPeriodEnd"]) == (endless["billingAnchor"], None)
+    assert endless["billingAnchor"] == "1970-01-01T00:00:00.000Z"
+
+
+async def test_current_period_of_a_subscription_that_ended_is_the_last_of_its_life(gateway: RunningGateway) -> None:
+    await set_up(gateway, billingAnchor="1970-01-31T00:00:00Z")
+    await gateway.post("/subscriptions/sub/status", {"status": "EXPIRED"})
+    ended = json.dumps(
+        [
+            {"version": 1, "status": "ACTIVE", "at": "2026-01-01T00:00:00.000Z"},
+            {"version": 2, "status": "EXPIRED", "at": "2026-02-28T00:00:00.000Z"},
+        ]
+    )
+    await execute(  # as if that had been long ago, at the moment at which a period ended
+        gateway, "UPDATE subscriptions SET document = jsonb_set(document, '{transitions}', $1::text::jsonb)", ended
+    )
+    subscription = (await gateway.get("/subscriptions/sub")).json()["subscription"]
+    assert subscription["currentPeriodStart"] == "2026-01-31T00:00:00.000Z"
+    assert subscription["currentPeriodEnd"] == "2026-02-28T00:00:00.000Z"
+    (period,) = (await gateway.get("/subscriptions/sub/usage")).json()["periods"]
+    assert period["start"] == "2026-01-31T00:00:00.000Z"
 
 
 async def test_lists_are_filtered(gateway: RunningGateway) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from aggregator.closer import metrics
 from schemas.closed_period import ClosedLine
 from schemas.topics import Topic, partition_of
 from tests.integration.closer_world import ONE, PARTITIONS, World, altered, calls, period
@@ -25,6 +26,24 @@ async def test_a_period_closed_again_with_other_content_is_held_and_the_rest_goe
         ("call", Decimal(3)),
     ]
     assert await world.holds() == [("DIVERGED", "sub_1", 0)]
+
+
+async def test_a_divergence_is_counted_once_however_often_it_is_read(world: World) -> None:
+    await world.close_periods([period("sub_1", calls(1)), period("sub_1", calls(2))])
+    before = diverged()
+    for _ in range(2):
+        await world.run_closer()
+        await world.stream.rewind()
+    assert diverged() == before + 1
+
+
+def diverged() -> float:
+    (metric,) = metrics.HELD.collect()
+    return sum(
+        sample.value
+        for sample in metric.samples
+        if sample.name.endswith("_total") and sample.labels == {"reason": "DIVERGED"}
+    )
 
 
 async def test_an_invoice_that_postgres_refuses_is_held_alone(world: World) -> None:
@@ -79,6 +98,17 @@ async def test_a_period_with_a_part_missing_is_held_and_the_rest_goes_on(world: 
     await world.run_closer()
     assert await world.amounts() == {("sub_1", 1): Decimal(2)}
     assert await world.holds() == [("INCOMPLETE", "sub_1", 0), ("INCOMPLETE", "sub_1", 0)]
+
+
+async def test_a_period_whose_parts_are_of_two_closings_is_held(world: World) -> None:
+    one, other = (
+        period("sub_1", *(ClosedLine(f"meter-{n:04d}", n * unit, 1) for n in range(1_500))) for unit in (1, 2)
+    )
+    (first, _), (_, last) = one.records(), other.records()
+    await world.append("sub_1", *first)
+    await world.append("sub_1", *last)
+    await world.run_closer()
+    assert (await world.amounts(), await world.holds()) == ({}, [("INCOMPLETE", "sub_1", 0)])
 
 
 async def test_a_period_whose_transaction_was_aborted_gets_no_invoice(world: World) -> None:

@@ -59,7 +59,13 @@ def told(run: subprocess.CompletedProcess[str]) -> str:
     [
         # not a command line
         ("", {}, USAGE, "required: COMMAND; see 'tally --help'."),
-        ("invoice", {}, USAGE, "argument COMMAND: invalid choice: 'invoice'"),
+        ("invoices", {}, USAGE, "argument COMMAND: invalid choice: 'invoices'"),
+        ("invoice", {}, USAGE, "required: id; see 'tally invoice --help'."),
+        ("invoice inv", {}, FAILED, "No Tally runs on tally-data: name a gateway with --url, or start 'tally up'."),
+        ("invoice inv --url nowhere", {}, FAILED, "'nowhere' is no URL: write --url as http://HOST:PORT."),
+        ("invoice inv --url http://x", {}, FAILED, "Set TALLY_API_KEY to a key with the scope read ('tally keys "),
+        ("held", {}, USAGE, "required: action; see 'tally held --help'."),
+        ("held release --partition -1", {}, USAGE, "--partition: must be a whole number of 0 or more, not '-1'; see "),
         ("--log-level loud up", {}, USAGE, "argument --log-level: invalid choice: 'loud'"),
         (
             "up",
@@ -154,11 +160,11 @@ def test_a_second_tally_on_the_same_data_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_keys_of_a_database_without_tables_say_to_migrate(database_url: str, tmp_path: Path) -> None:
-    for line in ("list", "create app", "revoke key_1"):
-        run = tally("keys", *line.split(), cwd=tmp_path, TALLY_DATABASE_URL=database_url)
+def test_a_database_without_tables_is_to_be_migrated(database_url: str, tmp_path: Path) -> None:
+    for line in ("keys list", "keys create app", "keys revoke key_1", "held release"):
+        run = tally(*line.split(), cwd=tmp_path, TALLY_DATABASE_URL=database_url)
         assert run.returncode == FAILED
-        assert told(run) == "tally keys: The database lacks Tally's tables: run 'tally migrate', then this again."
+        assert told(run).endswith(": The database lacks Tally's tables: run 'tally migrate', then this again.")
 
 
 def test_a_password_that_is_refused_is_not_shown(database_url: str, tmp_path: Path) -> None:

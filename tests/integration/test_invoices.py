@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
+from schemas.invoice import closer_invoice_id
+from schemas.timestamps import parse_timestamp
 from tests.integration.catalog_world import PLAN, set_up
 from tests.integration.invoices_world import (
     INVOICE,
     after_waiting_for_sub,
     close_period,
+    insert_invoice,
+    insert_lines,
     project_events,
     set_up_two_services,
 )
@@ -41,6 +45,7 @@ async def test_invoice_is_stored_as_it_is_asked_for_and_published(gateway: Runni
         "source": "MANUAL",
         "currency": "USDC",
         "sequence": None,
+        **dict.fromkeys(("digest", "logPartition", "firstOffset", "lastOffset")),
         "dueAt": "2026-03-01T11:00:00.000Z",
         "paidAt": None,
         "lines": [],
@@ -215,6 +220,66 @@ async def test_currency_is_that_of_the_plan_where_none_is_given(gateway: Running
     await gateway.post("/plans", {**PLAN, "id": "euros", "currency": "EUR"})
     answer = await gateway.post("/invoices", {**INVOICE, "paymentPlanId": "euros"})
     assert answer.json()["invoice"]["currency"] == "EUR"
+
+
+TIERED: dict[str, Any] = {
+    "model": "GRADUATED",
+    "included": "100.000000",
+    "tiers": [
+        {"upTo": "1000.000000", "unitPrice": "0.010000000000", "flatAmount": "0.000000"},
+        {"upTo": None, "unitPrice": "0.001000000000", "flatAmount": "5.000000"},
+    ],
+}
+
+
+async def test_an_invoice_says_what_each_line_was_charged_by_and_where_its_events_are(
+    gateway: RunningGateway,
+) -> None:
+    await set_up(gateway)
+    prices = {"calls": TIERED, "gb": {"model": "PACKAGE", "unitPrice": "2", "packageSize": "10"}}
+    await gateway.post("/plans", {**PLAN, "id": "tiered", "amount": "3", "prices": prices})
+    await gateway.post("/plans", {**PLAN, "id": "flat", "pricingType": "FIXED_RECURRING", "amount": "9"})
+    for sequence, status in enumerate(("VOID", "PAID", "OPEN")):
+        await insert_invoice(
+            gateway, f"inv_{sequence}", 1, payment_plan_id="tiered", sequence=sequence, status=status,
+            digest="ab" * 32, log_partition=2, first_offset=10 * sequence, last_offset=10 * sequence + 5,
+        )  # fmt: skip
+    await insert_invoice(gateway, "flat", 2, payment_plan_id="flat")
+    await insert_lines(gateway, ("inv_0", "calls", 600, None, "5.000000", 60), ("inv_0", "tokens", 3, 0, 0, 1))
+    await insert_lines(gateway, ("inv_1", "calls", 700, None, "9.200000", 70))
+    await insert_lines(gateway, ("inv_2", "calls", -700, None, "-9.200000", -70), ("inv_2", "gb", 25, 2, 6, 2))
+    await insert_lines(gateway, ("inv_2", "seats", 1, 3, 3, 1), ("flat", "tokens", 5, 0, 0, 5))
+
+    shown = (await gateway.get("/invoices/inv_2")).json()["invoice"]
+    places = {"digest": "ab" * 32, "logPartition": 2, "firstOffset": 20, "lastOffset": 25}
+    assert {name: shown[name] for name in places} == places
+    nothing = {"quantity": "0.000000", "eventCount": 0, "amount": "0.000000"}
+    assert [(line["meter"], line["price"], line["chargedBefore"]) for line in shown["lines"]] == [
+        ("calls", TIERED, {"quantity": "1300.000000", "eventCount": 130, "amount": "14.200000"}),  # the VOID one, too
+        (
+            "gb",
+            {"model": "PACKAGE", "included": "0.000000", "unitPrice": f"2.{0:012d}", "packageSize": "10.000000"},
+            nothing,
+        ),
+        ("seats", {"model": "PER_UNIT", "included": "0.000000", "unitPrice": f"3.{0:012d}"}, nothing),
+    ]
+    invoices = {invoice["id"]: invoice for invoice in (await gateway.get("/invoices")).json()["invoices"]}
+    assert {**shown, "events": None} == {**invoices["inv_2"], "events": None}
+    assert [(line["price"], line["chargedBefore"]) for line in invoices["inv_0"]["lines"]] == [
+        (TIERED, None),
+        ({"model": "PER_UNIT", "included": "0.000000", "unitPrice": "0.000000000001"}, None),
+    ]
+    assert [line["chargedBefore"]["amount"] for line in invoices["inv_1"]["lines"]] == ["5.000000"]
+    assert [(line["price"], line["chargedBefore"]) for line in invoices["flat"]["lines"]] == [(None, None)]
+
+
+async def test_an_id_that_a_closed_period_s_invoice_could_have_is_refused(gateway: RunningGateway) -> None:
+    await set_up(gateway)
+    to_come = closer_invoice_id("sub", parse_timestamp("2026-01-01T00:00:00Z"), 0)
+    answer = await gateway.post("/invoices", {**INVOICE, "id": to_come})
+    assert summary(answer) == (400, "field_invalid", "id")
+    assert "choose another" in answer.json()["error"]
+    assert (await gateway.get(f"/invoices/{to_come}")).status_code == 404
 
 
 def _span(start: str, end: str) -> dict[str, str]:

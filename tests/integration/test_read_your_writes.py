@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from aggregator.closer.job import Closer
+from aggregator.settings import CloserSettings
+from schemas.invoice import closer_invoice_id
+from schemas.timestamps import parse_timestamp
 from schemas.topics import Topic
 from tests.integration.catalog_world import SUBSCRIPTION, set_up
 from tests.integration.invoices_world import INVOICE
-from tests.integration.running_gateway import RunningGateway, running_gateway
+from tests.integration.running_gateway import RunningGateway, running_gateway, until
+from tests.integration.stream_world import working
 from tests.integration.worker import Deployment, deployment
 
 OPEN = {**INVOICE, "status": "OPEN", "periodStart": None, "periodEnd": None}
@@ -97,4 +102,25 @@ async def test_event_appended_before_the_payment_counts_though_it_is_read_after_
     await both.change("/invoices/paid/pay", {})
     await both.send("invoice_closed", invoiceId="paid")
     async with both.tally.worker():
+        assert await both.verdicts() == both.expected
+
+
+async def test_an_invoice_of_the_closer_can_be_linked_once_it_is_shown(both: Both) -> None:
+    settings = {**both.tally.settings.model_dump(), "database_url": both.gateway.settings.database_url}
+    closer = Closer(CloserSettings.model_validate(settings))
+    begun = {"billingAnchor": "2026-01-01T00:00:00Z"}
+    async with both.tally.worker(), working(closer.run):
+        for number in range(2):
+            subscription = f"old_{number}"
+            await both.change("/subscriptions", {**SUBSCRIPTION, "id": subscription, **begun})
+            await both.send("accepted", subscriptionId=subscription, occurredAt="2026-01-15T00:00:00Z")
+            invoice_id = closer_invoice_id(subscription, parse_timestamp("2026-01-01T00:00:00Z"), 0)
+
+            async def is_shown(invoice_id: str = invoice_id) -> bool:
+                return (await both.gateway.get(f"/invoices/{invoice_id}")).status_code == 200
+
+            await until(is_shown)
+            await both.send("accepted", invoiceId=invoice_id)
+            await both.change(f"/invoices/{invoice_id}/pay", {})
+            await both.send("invoice_closed", invoiceId=invoice_id)
         assert await both.verdicts() == both.expected

@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 
 from schemas.position import Position
 from schemas.topics import KIB, MIB, Topic, partition_of
+from schemas.usage_rate import UsageRate
 from tests.integration.worker import Deployment, deployment
 
 CATALOG: list[dict[str, Any]] = [
@@ -101,6 +102,8 @@ async def test_whatever_arrives_is_rejected_with_its_own_bytes_and_the_worker_go
         ledger = await tally.decided(len(REFUSED) + 1)
 
     assert (ledger["accepted"], ledger["duplicate"], ledger["rejected"]) == (1, 0, len(REFUSED))
+    rates = [UsageRate.of_record(record.key, record.value) for record in await tally.records(Topic.USAGE_RATES)]
+    assert rates == [UsageRate("svc", "tokens", 1, 1_500_000)]  # of what counts, and of nothing else
     rejected = {record.offset_in_source: record for record in map(Refused, await tally.records(Topic.REJECTED_USAGE))}
     assert {
         (name, rejected[offset].key, rejected[offset].value, rejected[offset].code)

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 from aggregator.rules.account import Account
-from aggregator.rules.closing import close
 from aggregator.rules.pricing import Bill, bill_of
 from schemas.billing_period import BillingPeriod
 from schemas.closed_period import parse_closed_part
 from schemas.totals import MeterTotal, PeriodState
-from tests.unit.world import ms
+from tests.unit.world import closing_of, ms
 
 PERIOD = BillingPeriod(ms("2026-01-01T00:00:00Z"), ms("2026-02-01T00:00:00Z"))
 END = ms("2026-02-01T00:00:00Z")
@@ -38,7 +37,7 @@ class Books:
         self.next_offset += 1
 
     def close(self) -> Bill | None:
-        closing = close(self.of_account, self.period, self.state, self.totals or {})
+        closing = closing_of(self.of_account, self.period, self.state, self.totals or {})
         self.state, self.totals = closing.state, {**(self.totals or {}), **closing.totals}
         if closing.closed is None:
             return None

@@ -149,3 +149,51 @@ def test_plan_of_a_period_is_that_of_the_last_change_not_after_its_start(
     found = opened(SERVICE, PLAN, second, subscription(planChanges=changes)).subscription("sub")
     assert found.plan_of(own_time(period_start)).id == plan_id
     assert opened(SERVICE, PLAN, subscription(planChanges=CHANGES)).subscription("sub") is None
+
+
+def change(plan_id: str, start: str) -> dict[str, str]:
+    return {"paymentPlanId": plan_id, "from": f"{start}T00:00:00.000Z"}
+
+
+ONE_TIME = [
+    entry(f"plan/{name}", 0, serviceId="svc", pricingType="ONE_TIME", billingInterval="MONTH")
+    for name in ("plan", "second")
+]
+BEGAN_IN_FEBRUARY = [{"version": 1, "status": "ACTIVE", "at": "2026-02-10T00:00:00.000Z"}]
+ENDED_IN_FEBRUARY = [
+    {"version": 1, "status": "ACTIVE", "at": BORN},
+    {"version": 2, "status": "EXPIRED", "at": "2026-02-10T00:00:00.000Z"},
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "transitions", "invoiced"),
+    [
+        ([], None, ["2026-01"]),
+        ([change("second", "2026-02-01")], None, ["2026-01", "2026-02"]),
+        # back to a plan that was invoiced: not a second time
+        ([change("second", "2026-02-01"), change("plan", "2026-03-01")], None, ["2026-01", "2026-02"]),
+        ([change("plan", "2026-02-01")], None, ["2026-01"]),
+        # nothing before the subscription came to be, and a change for that time counts from its first period on
+        ([], BEGAN_IN_FEBRUARY, ["2026-02"]),
+        ([change("second", "2026-01-01")], BEGAN_IN_FEBRUARY, ["2026-02"]),
+        # nothing that begins after it ended
+        ([change("second", "2026-03-01")], ENDED_IN_FEBRUARY, ["2026-01"]),
+        ([change("second", "2026-02-01")], ENDED_IN_FEBRUARY, ["2026-01", "2026-02"]),
+    ],
+)
+def test_a_one_time_plan_bills_the_first_period_of_the_life_under_it(
+    opened: Any, changes: list[dict[str, str]], transitions: list[dict[str, Any]] | None, invoiced: list[str]
+) -> None:
+    life: dict[str, Any] = {} if transitions is None else {"transitions": transitions}
+    found = opened(SERVICE, *ONE_TIME, subscription(planChanges=changes, **life)).subscription("sub")
+    months = [f"2025-{month}" for month in (11, 12)] + [f"2026-0{month}" for month in range(1, 6)]
+    starts = {month: own_time(f"{month}-01T00:00:00.000Z") for month in months}
+    periods = {month: found.calendar.period_at(start) for month, start in starts.items()}
+    assert [month for month, period in periods.items() if found.begins_plan_in(period)] == invoiced
+
+
+def test_a_price_that_can_not_be_worked_out_is_named(opened: Any) -> None:
+    plan = entry("plan/plan", 0, serviceId="svc", pricingType="USAGE_BASED", prices={"tokens": {"model": "PER_SEAT"}})
+    with pytest.raises(AuditImpossible, match="plan/plan"):
+        opened(plan).plan("plan")

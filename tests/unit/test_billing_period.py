@@ -2,6 +2,7 @@
 
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from aggregator.audit import periods as audit
 from schemas.billing_period import BillingInterval, BillingPeriod, Calendar, UnknownTimeZone, time_zone
 from tests.unit.world import DAY, HOUR, ms
 
@@ -24,7 +26,11 @@ ZONES = (
     "Asia/Kathmandu",  # +05:45
     "Africa/Casablanca",  # changes twice about Ramadan
     "Pacific/Apia",  # had no 2011-12-30
+    "Pacific/Kwajalein",  # had no 1993-08-21
+    "Africa/Monrovia",  # -00:44:30 until 1972
+    "Antarctica/Troll",  # changes by two hours
 )
+ALL_ZONES = tuple((files("tzdata") / "zones").read_text().split())
 
 
 def starts(calendar: Calendar, at: str, count: int) -> list[str]:
@@ -53,6 +59,8 @@ def starts(calendar: Calendar, at: str, count: int) -> list[str]:
         ("2024-02-29T00:00:00Z", "2024-01-29T00:00:00Z", ["2024-01-29T00:00:00", "2024-02-29T00:00:00"]),
         ("2026-01-31T00:00:00Z", "2100-02-28T00:00:00Z", ["2100-02-28T00:00:00", "2100-03-31T00:00:00"]),  # no leap
         ("2026-01-31T00:00:00Z", "2000-02-29T00:00:00Z", ["2000-02-29T00:00:00", "2000-03-31T00:00:00"]),  # leap
+        ("1970-01-31T00:00:00Z", "2100-02-28T00:00:00Z", ["2100-02-28T00:00:00", "2100-03-31T00:00:00"]),  # far away
+        ("2100-12-31T00:00:00Z", "2000-02-29T00:00:00Z", ["2000-02-29T00:00:00", "2000-03-31T00:00:00"]),
     ],
 )
 def test_months_clamp_to_their_end_and_come_back(anchor: str, at: str, expected: list[str]) -> None:
@@ -62,6 +70,27 @@ def test_months_clamp_to_their_end_and_come_back(anchor: str, at: str, expected:
 @pytest.mark.parametrize(
     ("zone", "interval", "anchor", "at", "expected"),
     [
+        # Lord Howe's midnight is 13:00 UTC in summer, 13:30 in winter.
+        (
+            *("Australia/Lord_Howe", EACH_DAY, "2025-12-31T13:00:00Z"),
+            *("2026-04-05T00:00:00Z", "2026-04-04T13 2026-04-05T13:30"),
+        ),
+        (
+            *("Australia/Lord_Howe", EACH_DAY, "2025-12-31T13:00:00Z"),
+            *("2026-10-04T00:00:00Z", "2026-10-03T13:30 2026-10-04T13"),
+        ),
+        # Monrovia's midnight was 00:44:30 UTC; that of 1972-01-07 was skipped.
+        (
+            *("Africa/Monrovia", EACH_DAY, "1971-12-01T00:44:30Z"),
+            *("1972-01-07T00:44:29Z", "1972-01-06T00:44:30 1972-01-07T00:44:30"),
+        ),
+        (
+            *("Africa/Monrovia", EACH_DAY, "1971-12-01T00:44:30Z"),
+            *("1972-01-07T00:44:30Z", "1972-01-07T00:44:30 1972-01-08T00"),
+        ),
+        # Sao Paulo skipped the midnight of 2018-11-04: that day began at 01:00, which was 03:00 UTC.
+        ("America/Sao_Paulo", EACH_DAY, "2018-01-04T02:00:00Z", "2018-11-04T02:59:59Z", "2018-11-03T03 2018-11-04T03"),
+        ("America/Sao_Paulo", EACH_DAY, "2018-01-04T02:00:00Z", "2018-11-04T03:00:00Z", "2018-11-04T03 2018-11-05T02"),
         # Midnight in Berlin is 23:00 UTC in winter and 22:00 in summer.
         ("Europe/Berlin", MONTH, "2025-12-31T23:00:00Z", "2026-03-15T00:00:00Z", "2026-02-28T23 2026-03-31T22"),
         ("Europe/Berlin", MONTH, "2025-12-31T23:00:00Z", "2026-10-15T00:00:00Z", "2026-09-30T22 2026-10-31T23"),
@@ -88,9 +117,16 @@ def test_months_clamp_to_their_end_and_come_back(anchor: str, at: str, expected:
             "2026-10-25T01:10:00Z",
             "2026-10-25T00:30 2026-10-26T01:30",
         ),
-        # Apia went from 2011-12-29 to 2011-12-31: the period of the missing day is empty, and nothing is in it.
+        # Apia went from 2011-12-29 to 2011-12-31: there is no period for the missing day. Kwajalein the same in 1993.
         ("Pacific/Apia", EACH_DAY, "2011-01-01T10:00:00Z", "2011-12-29T12:00:00Z", "2011-12-29T10 2011-12-30T10"),
         ("Pacific/Apia", EACH_DAY, "2011-01-01T10:00:00Z", "2011-12-30T10:00:00Z", "2011-12-30T10 2011-12-31T10"),
+        ("Pacific/Apia", EACH_DAY, "2011-01-01T15:30:00Z", "2011-12-30T15:30:00Z", "2011-12-30T15:30 2011-12-31T15:30"),
+        ("Pacific/Kwajalein", EACH_DAY, "1993-08-01T12:00:00Z", "1993-08-20T13:00:00Z", "1993-08-20T12 1993-08-21T12"),
+        ("Pacific/Kwajalein", EACH_DAY, "1993-08-01T12:00:00Z", "1993-08-21T12:00:00Z", "1993-08-21T12 1993-08-22T12"),
+        # Monthly by the 30th, Apia's December of 2011 ended with the 29th; weekly by its Friday, a week had six days.
+        ("Pacific/Apia", MONTH, "2011-01-30T10:00:00Z", "2011-12-30T10:00:00Z", "2011-12-30T10 2012-01-29T10"),
+        ("Pacific/Apia", WEEK, "2011-12-09T10:00:00Z", "2011-12-29T00:00:00Z", "2011-12-23T10 2011-12-30T10"),
+        ("Pacific/Apia", WEEK, "2011-12-09T10:00:00Z", "2011-12-30T10:00:00Z", "2011-12-30T10 2012-01-05T10"),
     ],
 )
 def test_periods_follow_the_wall_clock(
@@ -115,8 +151,9 @@ def test_interval_none_is_one_period_without_an_end() -> None:
     period = calendar.period_at(ms("2050-01-01T00:00:00Z"))
     assert (period.start, period.end) == (ms("2026-01-15T00:00:00Z"), None)
     assert period.json == '{"start":"2026-01-15T00:00:00.000Z","end":null}'
-    assert calendar.period_at(ms("2000-01-01T00:00:00Z")) == period
-    assert ms("2100-01-01T00:00:00Z") in period
+    for moment in (ms("2000-01-01T00:00:00Z"), ms("2100-01-01T00:00:00Z")):
+        assert moment in period
+        assert calendar.period_at(moment) == period
 
 
 def test_a_period_holds_its_start_and_not_its_end() -> None:
@@ -195,10 +232,40 @@ def test_each_boundary_is_derived_from_the_anchor(anchor: int, interval: Billing
     assert (period.start, period.end) == (start, end)
 
 
-@given(anchors, intervals, st.sampled_from(ZONES), anchors)
-def test_periods_tile_the_line_without_gap_or_overlap(
-    anchor: int, interval: BillingInterval, zone: str, at: int
+@st.composite
+def in_a_zone(draw: st.DrawFn) -> tuple[str, int]:
+    """One of all zones, and a moment: mostly within two days of a change of its clocks, if they change in that year."""
+    zone, at = draw(st.sampled_from(ALL_ZONES)), draw(anchors)
+    new_year = datetime(1970 + at // (366 * DAY), 1, 1, tzinfo=UTC)
+    days = [new_year + timedelta(days=number) for number in range(367)]
+    offsets = [day.astimezone(time_zone(zone)).utcoffset() for day in days]
+    changes = [day for day, (before, after) in zip(days, pairwise(offsets), strict=False) if before != after]
+    if not changes or draw(st.integers(0, 3)) == 0:
+        return zone, at
+    change = (draw(st.sampled_from(changes)) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    return zone, change + draw(st.integers(-2 * DAY, 3 * DAY))
+
+
+@given(anchors, intervals, in_a_zone())
+@example(ms("2011-01-01T10:00:00Z"), EACH_DAY, ("Pacific/Apia", ms("2011-12-30T10:00:00Z")))
+@example(ms("2011-01-01T10:00:00Z"), NONE, ("Pacific/Apia", ms("2010-12-30T10:00:00Z")))
+@example(ms("2026-10-25T01:30:00Z"), NONE, ("Europe/Berlin", ms("2026-10-25T00:30:00Z")))  # the second 02:30
+@example(ms("1993-08-20T12:00:00Z"), EACH_DAY, ("Pacific/Kwajalein", ms("1993-08-21T12:00:00Z")))
+def test_the_audit_which_shares_no_code_finds_the_same_period(
+    anchor: int, interval: BillingInterval, zone_and_moment: tuple[str, int]
 ) -> None:
+    zone, at = zone_and_moment
+    period = Calendar(anchor, interval, zone).period_at(at)
+    assert (period.start, period.end) == audit.Calendar(anchor, interval.value, zone).period_at(at)
+
+
+@given(anchors, intervals, in_a_zone())
+@example(ms("1993-01-01T12:00:00Z"), EACH_DAY, ("Pacific/Kwajalein", ms("1993-08-20T12:00:00Z")))
+@example(ms("2011-12-09T10:00:00Z"), WEEK, ("Pacific/Apia", ms("2011-12-23T10:00:00Z")))
+def test_periods_tile_the_line_without_gap_or_overlap(
+    anchor: int, interval: BillingInterval, zone_and_moment: tuple[str, int]
+) -> None:
+    zone, at = zone_and_moment
     calendar = Calendar(anchor, interval, zone)
     period = calendar.period_at(at)
     assert at in period

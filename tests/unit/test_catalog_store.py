@@ -98,3 +98,26 @@ def test_account_has_every_plan_that_its_subscription_names_or_is_none(tmp_path:
         found.append(None if account is None else sorted(account.plans))
     assert found == [None, None, ["plan"], None, None, ["plan", "second", "third"]]
     store.close()
+
+
+def test_a_change_of_a_service_is_seen_by_its_accounts_and_others_are_not_read_anew(tmp_path: Path) -> None:
+    store = CatalogStore(Stores(Memory(8, 8), tmp_path, owner_of("tally", "", "c1")).open("catalog"))
+    others = [
+        entry("service/other", name="Other", version=1),
+        entry("plan/other", **{**PLAN[1], "id": "other", "serviceId": "other"}),
+        entry("subscription/other", **{**ACTIVE[1], "id": "other", "serviceId": "other", "paymentPlanId": "other"}),
+    ]
+    changed = entry("service/svc", name="Service", version=2, gracePeriodSeconds=7)
+    another_plan = entry("plan/new", **{**PLAN[1], "id": "new"})
+    seen = []
+    for offset, (key, document) in enumerate([SERVICE, PLAN, ACTIVE, *others, changed, another_plan]):
+        store.apply([Record(key.encode(), json.dumps(document).encode(), offset, BEGAN)], offset + 1)
+        seen.append((store.account("sub"), store.account("other")))
+    *_, (before, other), (after, still_other), (last, last_other) = seen
+    assert before is not None
+    assert after is not None
+    assert (before.grace_ms(1), after.grace_ms(1)) == (1_000, 7_000)
+    assert other is not None
+    assert other is still_other is last_other
+    assert last is after
+    store.close()

@@ -9,19 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.rules.account import Account
-from aggregator.rules.closing import close
 from aggregator.rules.pricing import Bill
 from schemas.closed_period import Charge, ClosedLine
 from schemas.totals import MeterTotal, PeriodState
 from tests.unit.books import END, PERIOD, Books, amount
-from tests.unit.world import ONE, account, ms, plan, service, subscription
+from tests.unit.world import ONE, account, closing_of, ms, plan, service, subscription
 
 
 def test_closing_charges_each_meter_and_leaves_nothing_to_charge() -> None:
     totals = {"b": MeterTotal(END, 4 * ONE, 2), "a": MeterTotal(END, 2_500_000, 1)}
     state_before = PeriodState(END, first_at=END - 2, last_at=END - 1, first_offset=3, last_offset=8)
     of_account = account(of_plan=plan(amount="0.25", unitPrices={"a": "2"}))
-    closing = close(of_account, PERIOD, state_before, totals)
+    closing = closing_of(of_account, PERIOD, state_before, totals)
     assert closing.closed is not None
     assert closing.closed.lines == (ClosedLine("a", 2_500_000, 1), ClosedLine("b", 4 * ONE, 2))
     assert (closing.closed.sequence, closing.closed.start, closing.closed.end) == (0, PERIOD.start, END)
@@ -37,7 +36,7 @@ def test_closing_charges_each_meter_and_leaves_nothing_to_charge() -> None:
 def test_closing_changes_none_of_its_arguments() -> None:
     totals, state_before = {"a": MeterTotal(END, ONE, 1)}, PeriodState(END, first_at=END, last_at=END, first_offset=0)
     copies = deepcopy((totals, state_before))
-    assert close(account(), PERIOD, state_before, totals) == close(account(), PERIOD, state_before, totals)
+    assert closing_of(account(), PERIOD, state_before, totals) == closing_of(account(), PERIOD, state_before, totals)
     assert (totals, state_before) == copies
 
 
@@ -88,7 +87,7 @@ def test_an_adjustment_names_the_first_of_the_events_that_waited() -> None:
     books.use("free", ONE)  # offset 1: waits
     assert books.close() is None
     books.use("calls", ONE)  # offset 2: 1 millionth
-    closing = close(books.of_account, PERIOD, books.state, books.totals or {})
+    closing = closing_of(books.of_account, PERIOD, books.state, books.totals or {})
     assert closing.closed is not None
     assert (closing.closed.sequence, closing.closed.first_offset, closing.closed.last_offset) == (1, 1, 2)
     assert [line.meter for line in closing.closed.lines] == ["calls", "free"]

@@ -24,7 +24,7 @@ VARIABLE = re.compile(r"`(TALLY_[A-Z_]+)`")
 OF_TESTS = {"TALLY_SHARED_DATA"}
 
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
-ROLES = {"tally_closer", "tally_projector", "tally_gateway"}
+ROLES = {"tally_closer", "tally_projector", "tally_gateway", "tally_insights", "tally_reader"}
 """Of Postgres: they are named like metrics."""
 
 

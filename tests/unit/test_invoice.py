@@ -46,6 +46,14 @@ JANUARY, FEBRUARY = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
         ({"amount": True}, [("amount", "decimal_invalid")]),
         ({"amount": None, "userId": " "}, [("userId", "field_invalid"), ("amount", "field_required")]),
         ({"currency": ""}, [("currency", "field_invalid")]),
+        # An id that a closed period's invoice could have, now or later, is not a caller's to take.
+        ({"id": "6f9619ff-8b86-5011-b42d-00c04fc964ff"}, [("id", "field_invalid")]),
+        ({"id": " 6f9619ff-8b86-5011-b42d-00c04fc964ff "}, [("id", "field_invalid")]),
+        ({"id": "6F9619FF8B865011B42D00C04FC964FF"}, [("id", "field_invalid")]),
+        ({"id": "6f9619ff-8b86-4011-b42d-00c04fc964ff"}, []),
+        ({"id": "6f9619ff-8b86-5011-b42d-00c04fc964f"}, []),
+        ({"id": ""}, [("id", "field_invalid")]),
+        ({"id": 5}, [("id", "field_invalid")]),
     ],
 )
 def test_shape_of_a_new_invoice(fields: dict[str, Any], errors: list[tuple[str, str]]) -> None:

@@ -120,6 +120,7 @@ def test_levels(log_level: str, logger: str, level: str, shown: str | None) -> N
         ("http://127.0.0.1:9090/metrics", "http://127.0.0.1:9090/metrics"),
         ("no broker at kafka-1:9092,kafka-2:9092", "no broker at kafka-1:9092,kafka-2:9092"),
         (f"the key {KEY} is revoked", "the key tally_*** is revoked"),
+        ("signed with whsec_AAEC+/w= and", "signed with whsec_*** and"),
         ("b'authorization', b'Bearer abc.def'", "b'authorization', b'Bearer ***'"),
         ("Authorization: Basic dXNlcjpwdw==", "Authorization: Basic ***"),
         ("{'password': 'hunter2'}", "{'password': ***"),

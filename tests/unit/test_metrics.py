@@ -22,6 +22,8 @@ NO_UNIT = {
     *("tally_partition_open", "tally_ready", "tally_gateway_ready", "tally_closer_up", "tally_projector_up"),
     *("tally_projector_events_up", "tally_closer_lease_epoch", "tally_gateway_connections"),
     *("tally_gateway_requests_in_flight", "tally_gateway_usage_events_in_flight", "tally_gateway_verdicts_awaited"),
+    *("tally_insights_rates_up", "tally_webhooks_up", "tally_alert_webhooks_up", "tally_insights_alerts_firing"),
+    *("tally_insights_events_per_second", "tally_insights_meters", "tally_webhooks_waiting", "tally_webhooks_parked"),
     "tally_catalog_outbox_backlog",
 }
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from aggregator.rules.account import Account
-from aggregator.rules.closing import close, due_at
+from aggregator.rules.closing import due_at
 from aggregator.rules.pricing import Bill, InvoiceLine, bill_of
 from aggregator.rules.voiding import decide_voids
 from schemas.billing_period import BillingPeriod
@@ -24,7 +24,7 @@ from schemas.closed_period import parse_closed_part
 from schemas.correction import Void
 from schemas.plan import Plan
 from schemas.subscription import Subscription
-from tests.unit.world import ACCEPTED, LogRecord, World, ms, plan, service, subscription, usage
+from tests.unit.world import ACCEPTED, LogRecord, World, closing_of, ms, plan, service, subscription, usage
 
 PAGE = (Path(__file__).parents[2] / "docs" / "pricing.md").read_text()
 COLUMNS = ["what comes in", "invoice", "meter", "quantity", "total", "unit price", "price of the total", "amount"]
@@ -107,7 +107,7 @@ class Story:
     def close(self, period: BillingPeriod) -> tuple[int, Bill] | None:
         """Sequence and bill of what a period has to charge now."""
         tables = self.world.tables
-        closing = close(self.account, period, tables.period("sub", period), tables.totals_of("sub", period))
+        closing = closing_of(self.account, period, tables.period("sub", period), tables.totals_of("sub", period))
         tables.periods["sub", period.start] = closing.state
         tables.totals.update({("sub", period.start, meter): total for meter, total in closing.totals.items()})
         if closing.closed is None:

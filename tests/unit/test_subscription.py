@@ -124,3 +124,18 @@ def test_a_subscription_has_an_iana_time_zone(zone: str) -> None:
     with pytest.raises(ValidationError, match=r"IANA time zone|must not be blank"):
         subscription(timeZone=zone)
     assert subscription(timeZone="Europe/Berlin").time_zone == "Europe/Berlin"
+
+
+@pytest.mark.parametrize(
+    ("history", "now", "expected"),
+    [
+        (PAUSED, "2026-01-12T00:00:00Z", "2026-01-12T00:00:00Z"),
+        (PAUSED, "2026-01-29T23:59:59.999Z", "2026-01-29T23:59:59.999Z"),
+        (PAUSED, "2026-01-30T00:00:00Z", "2026-01-29T23:59:59.999Z"),  # it ended then, and was not any more
+        (PAUSED, "2030-01-01T00:00:00Z", "2026-01-29T23:59:59.999Z"),
+        (BORN_PAST_DUE, "2030-01-01T00:00:00Z", "2030-01-01T00:00:00Z"),
+        ((("EXPIRED", "2026-01-01T00:00:00Z"),), "2030-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+    ],
+)
+def test_a_subscription_that_ended_stays_where_its_life_did(history: History, now: str, expected: str) -> None:
+    assert subscription("sub", history).latest_at(ms(now)) == ms(expected)

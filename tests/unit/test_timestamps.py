@@ -14,6 +14,7 @@ from schemas.timestamps import (
     optional_timestamp,
     optional_timestamp_of_own,
     optional_timestamp_text,
+    parse_anchor,
     parse_timestamp,
     timestamp_of_own,
     timestamp_text,
@@ -136,3 +137,26 @@ def test_null_means_omitted_where_a_timestamp_is_optional() -> None:
 def test_a_time_that_tally_wrote_may_lie_outside_of_2000_to_2100(text: str, at: int) -> None:
     assert timestamp_text(at) == text
     assert timestamp_of_own(text) == at
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("1969-12-31T23:59:59.999Z", None),
+        ("1970-01-01T00:00:00+00:01", None),
+        ("1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.000Z"),
+        ("1969-12-31T23:59:59-01:00", "1970-01-01T00:59:59.000Z"),
+        ("1999-12-31T23:59:59.9999Z", "1999-12-31T23:59:59.999Z"),
+        ("2100-12-31T23:59:59.999Z", "2100-12-31T23:59:59.999Z"),
+        ("2101-01-01T00:00:00Z", None),
+        ("1970-02-29T00:00:00Z", None),
+        (0, None),
+        (None, None),
+    ],
+)
+def test_an_anchor_may_be_as_old_as_1970(value: Any, expected: str | None) -> None:
+    if expected is None:
+        with pytest.raises(PydanticCustomError, match="in the years 1970-2100"):
+            parse_anchor(value)
+    else:
+        assert timestamp_text(parse_anchor(value)) == expected

@@ -27,6 +27,7 @@ ONE_DAY, TEN_MINUTES = "86400000", "600000"
         ("aggregator-positions", None, COMPACT),
         ("usage-rates", None, {"cleanup.policy": "delete", "retention.ms": ONE_DAY}),
         ("usage-replies", 64, {"cleanup.policy": "delete", "retention.ms": TEN_MINUTES}),
+        ("usage-alerts", 1, COMPACT),
     ],
 )
 def test_topic_is_as_the_contract_says(name: str, partitions: int | None, configs: dict[str, str]) -> None:
@@ -37,7 +38,7 @@ def test_topic_is_as_the_contract_says(name: str, partitions: int | None, config
 
 def test_every_topic_has_its_settings_once() -> None:
     assert sorted(topic.topic for topic in TOPICS) == sorted(Topic)
-    assert len(TOPICS) == 11
+    assert len(TOPICS) == 12
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from aggregator.rules.closing import close
 from aggregator.rules.uniqueness import Place
 from aggregator.rules.verdicts import Decisions
 from aggregator.rules.voiding import decide_voids, voids_of
 from schemas.correction import Void, parse_void
 from schemas.rejection import Reason, Rejection
 from schemas.totals import MeterTotal
-from tests.unit.world import ACCEPTED, HOUR, IDENTICAL, NOON, ONE, LogRecord, World, populated, usage
+from tests.unit.world import ACCEPTED, HOUR, IDENTICAL, NOON, ONE, LogRecord, World, closing_of, populated, usage
 
 LATER = NOON + HOUR
 
@@ -129,13 +128,13 @@ def test_a_void_after_the_close_becomes_a_credit(corrections: Corrections) -> No
     tables, catalog = corrections.world.tables, corrections.world.catalog
     account = catalog.accounts["sub"]
     period = account.calendar.period_at(NOON)
-    closing = close(account, period, tables.period("sub", period), tables.totals_of("sub", period))
+    closing = closing_of(account, period, tables.period("sub", period), tables.totals_of("sub", period))
     tables.periods["sub", period.start] = closing.state
     tables.totals.update({("sub", period.start, meter): total for meter, total in closing.totals.items()})
 
     decisions = corrections.process(void(1, "call#2"))
     assert ("sub", period.start) in decisions.waiting
-    credit = close(account, period, tables.period("sub", period), tables.totals_of("sub", period))
+    credit = closing_of(account, period, tables.period("sub", period), tables.totals_of("sub", period))
     assert credit.closed is not None
     [line] = credit.closed.lines
     assert (credit.closed.sequence, line.quantity, line.event_count) == (1, -2 * ONE - ONE // 2, -1)

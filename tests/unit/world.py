@@ -1,12 +1,13 @@
 """A small world for the rules to judge in: a catalog and tables in memory, behind the seams that rules read through."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aggregator.rules.account import Account
+from aggregator.rules.closing import Closing, charged_by, close
 from aggregator.rules.deciding import decide
 from aggregator.rules.verdicts import Decisions, PeriodKey, TotalKey
 from schemas.billing_period import BillingPeriod
@@ -103,6 +104,13 @@ def account(
     of_subscription: Subscription | None = None, of_service: Service | None = None, of_plan: Plan | None = None
 ) -> Account:
     return Account.of(of_subscription or subscription(), of_service or service(), of_plan or plan())
+
+
+def closing_of(
+    of_account: Account, period: BillingPeriod, state: PeriodState | None, totals: Mapping[str, MeterTotal]
+) -> Closing:
+    """What closing a period with these totals comes to."""
+    return close(of_account, period, state, charged_by(of_account.plan_of(period), sorted(totals.items())))
 
 
 def invoice(

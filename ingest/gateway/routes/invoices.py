@@ -1,5 +1,7 @@
 """Invoices: made and changed, with their lines and their events."""
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -13,6 +15,7 @@ from ingest.catalog.invoices import (
     lock_invoice_and_subscription,
     move_invoice,
 )
+from ingest.catalog.outbox import unannounced
 from ingest.gateway.answer import json_answer, saved_answer
 from ingest.gateway.cursor import cursor_of
 from ingest.gateway.documentation import examples
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
     from ingest.database import Connection
 
 router = APIRouter(tags=["invoices"])
+
+ANNOUNCED_SECONDS: Final = 1.0
+"""So long a reader waits for an invoice to be in the catalog: where Kafka is away it is shown all the same."""
 
 
 class InvoiceAnswer(WireModel):
@@ -142,12 +148,18 @@ async def post_invoice_expire(key: BillingWriter, invoice_id: PathId, parts: Par
 @router.get("/invoices/{id:id}")
 @documented(shown(InvoiceAnswer, {"invoice": examples.INVOICE_WITH_EVENTS}), reasons=(Reason.INVOICE_NOT_FOUND,))
 async def get_invoice(key: Reader, invoice_id: PathId, parts: PartsOf) -> Response:
-    """An invoice with its lines, and the newest 100 of the usage events that are linked to it or billed by it."""
+    """An invoice with its lines, and the newest 100 of the usage events that are linked to it or billed by it. One that
+    was written a moment ago is shown when the next usage event can be linked to it."""
     async with parts.database.connection() as connection:
         row = await connection.fetchrow(SQL["invoice"], invoice_id)
         if row is None or not key.sees(row["service_id"]):
             raise Refused.of(Reason.INVOICE_NOT_FOUND)
         view = await invoice_with_events(connection, row)
+        seq = await unannounced(connection, f"invoice/{invoice_id}")
+    if seq is not None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANNOUNCED_SECONDS):
+                await parts.outbox.published(seq)
     return json_answer(200, InvoiceAnswer(invoice=view).wire()).response()
 
 

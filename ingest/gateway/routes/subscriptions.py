@@ -32,7 +32,7 @@ from schemas.subscription import (
     SubscriptionStatus,
 )
 from schemas.text import Text
-from schemas.timestamps import OptionalTimestamp, Timestamp, optional_timestamp_text, timestamp_text
+from schemas.timestamps import Anchor, Timestamp, TimestampText, optional_timestamp_text, timestamp_text
 
 if TYPE_CHECKING:
     from ingest.database import Connection
@@ -42,12 +42,13 @@ router = APIRouter(tags=["subscriptions"])
 
 class SubscriptionView(NewSubscription):
     """A subscription as callers see it, with the plan of the current period and the changes of the plan, past and to
-    come; the end of the current period is null where the plan's interval is NONE."""
+    come. The current period of one that has ended is the last of its life; its end is null where the plan's interval
+    is NONE."""
 
     id: Text
-    billing_anchor: Timestamp
-    current_period_start: Timestamp
-    current_period_end: OptionalTimestamp
+    billing_anchor: Anchor
+    current_period_start: TimestampText
+    current_period_end: TimestampText | None
     created_at: Timestamp
     plan_changes: tuple[PlanChange, ...]
 
