@@ -57,6 +57,9 @@ class ProducerInMemory:
         self.headers += headers
         return self.outcomes or [Receipt(3, start + number) for number in range(len(given))]
 
+    async def partitions(self) -> int:
+        raise Unavailable("Kafka at nowhere is away.")
+
     async def ping(self) -> None:
         raise Unavailable("Kafka at nowhere is away.")
 

@@ -38,7 +38,7 @@ def test_an_idle_worker_is_well_however_old_its_last_commit_is() -> None:
     assert told == facts.Fact("workers", True, "nothing waits; the last batch was committed 2 h ago")
 
 
-LEASE = Lease("host-1", 3, 2, is_over=False)
+LEASE = Lease(2, is_over=False)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ LEASE = Lease("host-1", 3, 2, is_over=False)
         (LEASE, 0, standing(0), True, "its lease was renewed 2 s ago; nothing waits"),
         (LEASE, 0, standing(4, 61_000), False, "its lease was renewed 2 s ago; 4 records wait, the oldest for 61 s"),
         (LEASE, 2, standing(0), False, "its lease was renewed 2 s ago; nothing waits; 2 periods are held"),
-        (Lease("host-1", 3, 64, True), 0, standing(0), False, "its lease was last renewed 64 s ago; nothing waits"),
+        (Lease(64, is_over=True), 0, standing(0), False, "its lease was last renewed 64 s ago; nothing waits"),
     ],
 )
 def test_a_closer_is_well_that_has_its_lease_and_holds_nothing(

@@ -47,3 +47,19 @@ async def test_the_data_is_for_keys_that_may_read_and_are_bound_to_no_service() 
         answer = await gateway.request("GET", "/api/v1/status", authorization=f"Bearer {key}")
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     assert "not bound to services" in answer.json()["error"]
+
+
+async def test_the_data_says_what_is_away_and_what_is_therefore_unknown() -> None:
+    gateway = GatewayInMemory()
+    await gateway.request("GET", "/api/v1/nothing")  # the gateway has read its keys by now
+    gateway.keys.away = True
+    answer = await gateway.request("GET", "/api/v1/status")
+    assert answer.status_code == 200
+    status = answer.json()["status"]
+    assert (status["partitions"], status["rates"]["steps"]) == ([], [])
+    assert {part["part"]: (part["isWell"], part["fact"]) for part in status["parts"]} == {
+        "kafka": (False, "Kafka at nowhere is away."),
+        "postgres": (False, "Postgres does not answer"),
+        **dict.fromkeys(("workers", "ledger"), (None, "unknown: Kafka does not answer")),
+        **dict.fromkeys(("outbox", "closer", "projector"), (None, "unknown: Postgres does not answer")),
+    }

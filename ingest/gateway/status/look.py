@@ -31,7 +31,7 @@ READ: Final = (
 )
 """By the workers, the closer and the projector; all have as many partitions as `usage-events`."""
 
-Offsets = Mapping[str, Mapping[TopicPartition, int]]
+ReaderOffsets = Mapping[str, Mapping[TopicPartition, int]]
 
 
 @dataclass(slots=True, frozen=True)
@@ -120,7 +120,7 @@ class Status:
         except DatabaseAway as error:
             return None, facts.is_away("postgres", error)
 
-    async def _see_log(self, now: int, offsets: Offsets) -> tuple[Seen | None, facts.Fact]:
+    async def _see_log(self, now: int, offsets: ReaderOffsets) -> tuple[Seen | None, facts.Fact]:
         try:
             count = await self._producer.partitions()
             async with self._log.asking(count) as asking:
@@ -129,7 +129,7 @@ class Status:
             return None, facts.is_away("kafka", error)
         return seen, facts.answered("kafka", seen.milliseconds)
 
-    async def _seen(self, asking: Asking, now: int, count: int, offsets: Offsets) -> Seen:
+    async def _seen(self, asking: Asking, now: int, count: int, offsets: ReaderOffsets) -> Seen:
         began = time.monotonic()
         partitions = await self._partitions(asking, count)
         milliseconds = _since(began)

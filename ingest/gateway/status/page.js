@@ -87,7 +87,9 @@ function ask(sentence) {
   clearTimeout(timer);
   sessionStorage.removeItem(KEY);
   chosen = null;
-  for (const id of ["parts", "partitions", "usage", "rejected", "overall", "updated"]) byId(id).replaceChildren();
+  for (const id of ["parts", "partitions", "subscriptions", "usage", "rejected", "unknown", "overall", "updated"]) byId(id).replaceChildren();
+  for (const plot of [received, verdicts]) plot.show({ stepSeconds: 10, steps: [] });
+  byId("subscription").value = "";
   delete byId("rejected").dataset.ids;
   byId("shown").hidden = byId("forget").hidden = true;
   byId("enter").hidden = false;

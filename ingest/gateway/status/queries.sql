@@ -5,8 +5,6 @@ WHERE published_at IS NULL;
 
 -- name: lease
 SELECT
-    holder,
-    epoch,
     extract(epoch FROM now() - renewed_at)::bigint AS seconds,
     expires_at <= now() AS is_over
 FROM closer_lease;

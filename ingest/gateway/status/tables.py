@@ -14,10 +14,8 @@ _SQL: Final = named_queries(__package__)
 
 @dataclass(slots=True, frozen=True)
 class Lease:
-    """The closer's lease: who has or had it, and how many seconds ago it was renewed last."""
+    """The closer's lease: how many seconds ago it was renewed last, and whether it has run out since."""
 
-    holder: str
-    epoch: int
     seconds: int
     is_over: bool
 
@@ -49,7 +47,7 @@ async def read_tables(database: Database) -> Tables:
     return Tables(
         outbox["changes"],
         outbox["seconds"] or 0,
-        None if lease is None else Lease(lease["holder"], lease["epoch"], lease["seconds"], lease["is_over"]),
+        None if lease is None else Lease(lease["seconds"], lease["is_over"]),
         held,
         offsets,
     )
