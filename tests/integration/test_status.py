@@ -121,6 +121,7 @@ async def test_the_status_tells_of_a_ledger_that_does_not_add_up(world: World) -
     assert first["ledger"] is None
     assert first["problem"].startswith("The ledger does not add up:")
     assert (second["ledger"]["received"], second["problem"]) == (0, None)
+    assert facts(status)["workers"][1].startswith("nothing waits;")  # nobody knows of this partition
     is_well, fact = facts(status)["ledger"]
     assert not is_well
     assert fact.startswith("partition 0: The ledger does not add up:")

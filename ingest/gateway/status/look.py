@@ -183,7 +183,8 @@ class Status:
 def _of_log(seen: Seen | None, now: int) -> list[facts.Fact]:
     if seen is None:
         return [facts.unknown(part, "Kafka") for part in ("workers", "ledger")]
-    standings = [standing for partition in seen.partitions for standing in partition.standings]
+    known = [partition for partition in seen.partitions if partition.position is not None]
+    standings = [standing for partition in known for standing in partition.standings]
     written = [partition.written_at for partition in seen.partitions if partition.written_at is not None]
     received = sum(partition.position.ledger.received for partition in seen.partitions if partition.position)
     problems = [
