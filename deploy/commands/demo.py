@@ -66,6 +66,7 @@ def _where_to_look(target: Target, stack: Stack, *, running: bool, data: str) ->
     metrics = "\n".join(f"            {name:<12} {url}" for name, url in stack.metrics.items())
     return f"""
 API         {target.http}/docs   (Authorization: Bearer {target.api_key})
+Status      {target.http}/status
 Kafka       {target.kafka}
 Postgres    psql '{target.database_url}' -c 'TABLE invoices'
 Metrics

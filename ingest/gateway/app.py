@@ -26,6 +26,7 @@ from ingest.gateway.routes import (
     plans,
     rejected_events,
     services,
+    status,
     subscription_usage,
     subscriptions,
     usage_events,
@@ -68,12 +69,13 @@ def cold_app(parts: Parts) -> FastAPI:
     app.state.parts = parts
     nouns = (
         *(usage_events, usage_records, rejected_events),
-        *(services, plans, subscriptions, subscription_usage, invoices),
+        *(services, plans, subscriptions, subscription_usage, invoices, status),
     )
     for noun in nouns:
         app.include_router(noun.router, prefix=PREFIX)
     app.include_router(operations.router)
     app.include_router(docs.router)
+    app.include_router(status.page)
     document_api(app)
     return app
 

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from ingest.catalog.change import Changes
 from ingest.catalog.outbox import Outbox
 from ingest.database import Database
+from ingest.gateway.status.look import Status
 from ingest.gateway.usage import UsageEvents
 from ingest.gateway.usage_records import UsageRecords
 from ingest.gateway.verdicts import Verdicts
@@ -27,6 +28,7 @@ class Parts:
     usage_records: UsageRecords
     voids: Voids
     verdicts: Verdicts
+    status: Status
     body_seconds: float
 
 

@@ -24,6 +24,7 @@ from ingest.gateway.keyring import Keyring
 from ingest.gateway.log_reader import LogReader
 from ingest.gateway.parts import Parts
 from ingest.gateway.rate_limits import RateLimits
+from ingest.gateway.status.look import Status
 from ingest.gateway.usage import UsageEvents
 from ingest.gateway.usage_records import UsageRecords
 from ingest.gateway.verdicts import Verdicts
@@ -71,6 +72,8 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         log = CatalogLog(settings.kafka, settings.topic(Topic.CATALOG), settings.answer_seconds)
         outbox = Outbox(database, CatalogTopic(broker), log)
         verdicts = Verdicts(database, settings.kafka, settings.topic(Topic.USAGE_REPLIES), settings.answer_seconds)
+        status = Status(database, producer, settings.kafka, settings.topic, settings.answer_seconds)
+        stack.push_async_callback(status.close)
         records = UsageRecords(database, producer, log_reader)
         parts = Parts(
             database=database,
@@ -81,6 +84,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             usage_records=records,
             voids=Voids(database, records, Corrections(corrections, settings.answer_seconds), verdicts),
             verdicts=verdicts,
+            status=status,
             body_seconds=settings.body_seconds,
         )
         requests = IdempotentRequests(database)

@@ -58,7 +58,10 @@ EXAMPLES: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/invoices/{id}/pay"): ("/invoices/inv/pay", {}),
     ("POST", "/invoices/{id}/void"): ("/invoices/inv/void", {}),
     ("POST", "/invoices/{id}/expire"): ("/invoices/inv/expire", {}),
+    ("GET", "/status"): ("/status", None),
 }
+OF_ALL_SERVICES = {("GET", "/status")}
+"""What no key may see that is bound to services, whichever."""
 API = "/api/v1"
 
 OWNED = (
@@ -107,7 +110,7 @@ def bearer(key: str) -> dict[str, str]:
 
 
 async def endpoints(gateway: RunningGateway) -> list[Endpoint]:
-    """All of the document that are under the API's path, each of which has an example."""
+    """All of the document that are under the API's path, each of which has an example, and that belong to a tenant."""
     document = (await gateway.client.get("/openapi.json")).json()
     found = [
         Endpoint(method.upper(), path.removeprefix(API))
@@ -118,7 +121,7 @@ async def endpoints(gateway: RunningGateway) -> list[Endpoint]:
     missing = [" ".join(endpoint) for endpoint in found if endpoint not in EXAMPLES]
     assert not missing, f"EXAMPLES of {__file__} needs a line for each of: {', '.join(missing)}"
     assert len(found) > 10
-    return found
+    return [endpoint for endpoint in found if endpoint not in OF_ALL_SERVICES]
 
 
 def outcome(answer: httpx.Response) -> tuple[int, str]:
@@ -171,3 +174,14 @@ async def test_every_example_is_one_that_its_own_tenant_may_call(gateway: Runnin
         if answer.status_code in (400, 401, 403, 404, 405, 500) or is_hidden(answer):
             wrong.append(f"{endpoint.method} {endpoint.path}: {answer.status_code} {answer.text}")
     assert wrong == []
+
+
+async def test_what_is_of_all_services_is_for_keys_that_may_read_all_of_them(gateway: RunningGateway) -> None:
+    _, bound = await gateway.new_key(tuple(Scope), ["svc"])
+    one_scope = {scope: (await gateway.new_key([scope]))[1] for scope in Scope}
+    for endpoint in (Endpoint(*one) for one in sorted(OF_ALL_SERVICES)):
+        assert outcome(await endpoint.call(gateway, None)) == (401, "unauthorized")
+        assert outcome(await endpoint.call(gateway, bound)) == (403, "forbidden")
+        for scope, key in one_scope.items():
+            expected = (200, "") if scope is Scope.READ else (403, "forbidden")
+            assert outcome(await endpoint.call(gateway, key)) == expected

@@ -221,6 +221,7 @@ async def test_openapi_documents_every_route() -> None:
         ("GET", "/api/v1/usage-events/{id}"),
         ("POST", "/api/v1/usage-events/{id}/void"),
         ("GET", "/api/v1/rejected-events"),
+        ("GET", "/api/v1/status"),
         ("GET", "/api/v1/rejected-events/{id}"),
         ("POST", "/api/v1/rejected-events/{id}/redrive"),
         ("GET", "/api/v1/subscriptions/{id}/usage"),

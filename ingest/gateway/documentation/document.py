@@ -31,6 +31,7 @@ TAGS: Final = (
     ("subscriptions", "A user's agreement with a service under a plan; usage is accepted while it is ACTIVE."),
     ("invoices", "What a subscriber owes for a period, or a credit where it is negative."),
     ("rejected events", "What arrived and was not counted, with the reason and the original bytes."),
+    ("status", "How the whole deployment does, for those who run it."),
     ("operations", "For those who run the gateway; without a key."),
 )
 

@@ -177,6 +177,46 @@ REJECTED_EVENT: Final[Example] = {
     "keyBase64": "c3ViX2FkYQ==",
     "valueBase64": "eyJzZXJ2aWNlSWQiOiAic3ZjX2NoYXQifQ==",
 }
+STATUS: Final[Example] = {
+    "at": "2026-01-31T12:00:03.100Z",
+    "parts": [
+        {"part": "kafka", "isWell": True, "fact": "answered within 6 ms"},
+        {
+            "part": "closer",
+            "isWell": False,
+            "fact": "its lease was last renewed 64 s ago; 2 records wait, the oldest for 61 s",
+        },
+    ],
+    "partitions": [
+        {
+            "partition": 3,
+            "position": 1043,
+            "endOffset": 1045,
+            "lag": 2,
+            "waitingSince": "2026-01-31T12:00:03.020Z",
+            "positionAt": "2026-01-31T12:00:02.400Z",
+            "ledger": {
+                "received": 1043,
+                "accepted": 1031,
+                "duplicate": 8,
+                "rejected": 4,
+                "forwarded": 0,
+                "forwardedIn": 2,
+                "forwardedInAccepted": 2,
+                "forwardedInDuplicate": 0,
+                "forwardedInRejected": 0,
+                "voids": 1,
+                "voidsRepeated": 0,
+                "voidsRejected": 0,
+            },
+            "problem": None,
+        }
+    ],
+    "rates": {
+        "stepSeconds": 10,
+        "steps": [{"end": "2026-01-31T12:00:00.000Z", "received": 510, "accepted": 508, "duplicate": 2, "rejected": 0}],
+    },
+}
 SUBSCRIPTION_USAGE: Final[Example] = {
     "periods": [
         {
