@@ -20,7 +20,8 @@ WHERE delivery.id = due.id
 RETURNING delivery.id, type, invoice_id, data::text AS data, created_at, attempts
 
 -- name: invoices
--- As the gateway shows an invoice in a list, but for the lines where there are more than $2 of them: then null.
+-- As the gateway shows an invoice, but for the lines where there are more than $2 of them: then null. What each line was
+-- charged by, and what before, is in the gateway's answer only.
 SELECT
     id,
     json_build_object(
@@ -36,6 +37,10 @@ SELECT
         'periodStart', to_char(period_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
         'periodEnd', to_char(period_end AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
         'sequence', sequence,
+        'digest', digest,
+        'logPartition', log_partition,
+        'firstOffset', first_offset,
+        'lastOffset', last_offset,
         'dueAt', to_char(due_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
         'paidAt', to_char(paid_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
         'createdAt', to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
