@@ -37,8 +37,6 @@ EVENT_SOURCES = (Topic.USAGE_EVENTS, Topic.USAGE_FORWARDED)
 BATCH_KEYS_MAX = 4_000
 """What is decided at once is of at most so many subscriptions: to read one of the catalog for the first time takes ten
 times as long as to decide an event, and each changes a total and a state of its own."""
-TENDING_AT_ONCE = 2
-"""While one waits for its commit, another has the processor."""
 SECOND_MS = 1_000
 PATIENCE = 3
 """How many times as long as a transaction may take, the opening or release of a partition may wait for Kafka. Twice as
@@ -57,8 +55,9 @@ class Shared:
     stores: Stores
     names: dict[Topic, str]
     partitions: int
-    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(TENDING_AT_ONCE))
-    """Of those that close or enrol. With all partitions at it, an event would wait for a round of each."""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """To close or enrol. With several partitions at it, an event would wait for a round of each: with two at a time half
+    of the verdicts took 0.25 s while 30,000 periods closed, with one 0.14 s, for a quarter fewer periods a second."""
 
 
 class Partition:
@@ -168,7 +167,7 @@ class Partition:
             commits,
             shared.catalog,
             lambda: self._position(tables),
-            shared.turns,
+            shared.turn,
         )
         return tables, commits, tending
 

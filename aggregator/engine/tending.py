@@ -38,7 +38,7 @@ class Tending:
         commits: Commits,
         catalog: CatalogFollower,
         position: Callable[[], Position],
-        turns: asyncio.Semaphore,
+        turn: asyncio.Lock,
     ) -> None:
         self._number = number
         self._sources = sources
@@ -47,7 +47,7 @@ class Tending:
         self._commits = commits
         self._catalog = catalog
         self._position = position
-        self._turns = turns
+        self._turn = turn
         self._enrolment = Enrolment(agenda, catalog.store, tables.meta.catalog_offset)
         self._ticked_at = 0.0
         self._cut: Cut | None = None
@@ -64,9 +64,9 @@ class Tending:
             await self._catalog.barrier()
             if self._cut is None:
                 self._cut = await self._find_cut(now)
-        if self._turns.locked() or not (self._cut or self._enrolment.is_behind):
+        if self._turn.locked() or not (self._cut or self._enrolment.is_behind):
             return False
-        async with self._turns:
+        async with self._turn:
             if self._enrolment.is_behind:
                 await self._enrol()
             return await self._close() or self._enrolment.is_behind

@@ -78,7 +78,7 @@ def populate(shelf: Shelf, *names: str) -> None:
 
 
 def tending(shelf: Shelf, kafka: Any) -> Tending:
-    return Tending(0, kafka, shelf.tables, shelf.agenda, kafka, kafka, lambda: first_position(1), asyncio.Semaphore(1))
+    return Tending(0, kafka, shelf.tables, shelf.agenda, kafka, kafka, lambda: first_position(1), asyncio.Lock())
 
 
 def test_the_ends_are_asked_for_after_the_time_and_the_catalog(shelf: Shelf) -> None:
@@ -98,11 +98,11 @@ def test_the_ends_are_asked_for_after_the_time_and_the_catalog(shelf: Shelf) -> 
 
 def test_who_has_no_turn_waits_for_none(shelf: Shelf) -> None:
     populate(shelf, "sub")
-    kafka, turns = Calls(shelf, FEBRUARY + HOUR), asyncio.Semaphore(1)
-    tended = Tending(0, kafka, shelf.tables, shelf.agenda, kafka, kafka, lambda: first_position(1), turns)  # type: ignore[arg-type]
+    kafka, turn = Calls(shelf, FEBRUARY + HOUR), asyncio.Lock()
+    tended = Tending(0, kafka, shelf.tables, shelf.agenda, kafka, kafka, lambda: first_position(1), turn)  # type: ignore[arg-type]
 
     async def go_on_while_others_close() -> bool:
-        async with turns:
+        async with turn:
             return await tended.go_on()
 
     assert asyncio.run(go_on_while_others_close()) is False
