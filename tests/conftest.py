@@ -17,10 +17,10 @@ from tests.containers.images import POSTGRES
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two processes that share the tests (pytest-xdist), one runs a file of integration tests whole, and all that
+    """Of two processes that share the tests (pytest-xdist), one runs a file of slow tests whole, and all that
     look at the world of the audit, which takes long to make."""
     for item in items:
-        if "integration" in item.path.parts:
+        if {"acceptance", "integration"} & set(item.path.parts):
             name = item.path.stem
             item.add_marker(pytest.mark.xdist_group("audit" if name.startswith("test_audit") else name))
 
