@@ -3,8 +3,8 @@ from hypothesis import settings
 
 from tests.unit.world import World, populated
 
-# A deadline would measure the machine and not the code; tests/unit as a whole has ten seconds.
-settings.register_profile("unit", parent=settings.default, deadline=None, max_examples=60)
+# A deadline would measure the machine and not the code.
+settings.register_profile("unit", parent=settings.default, deadline=None, max_examples=50)
 settings.load_profile("unit")
 
 
