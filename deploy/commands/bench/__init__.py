@@ -1,0 +1,44 @@
+"""`tally bench PART`: a module for each part, with its flags (`arguments(parser)`) and what they lead to (`bench`)."""
+
+import argparse
+import json
+from types import ModuleType
+from typing import Any, Final
+
+from deploy.commands.bench import closer, closing, engine, gateway
+
+PARTS: Final[dict[str, tuple[str, ModuleType]]] = {
+    "engine": ("events per second through one worker process", engine),
+    "gateway": ("requests and batched events per second through one gateway process", gateway),
+    "closer": ("invoices per second that one closer process writes", closer),
+    "closing": ("very many periods that end at one moment, while usage goes on", closing),
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags."""
+    parts = parser.add_subparsers(dest="part", required=True)
+    for name, (summary, module) in PARTS.items():
+        part = parts.add_parser(name, help=summary, description=summary)
+        module.arguments(part)
+        part.add_argument("--json", action="store_true", help="print the result as one line of JSON")
+        part.set_defaults(bench=module.bench)
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    """Measure and print."""
+    result = await arguments.bench(arguments)
+    if arguments.json:
+        print(json.dumps(result))
+    else:
+        _print_table(result)
+
+
+def _print_table(result: dict[str, Any]) -> None:
+    for section, figures in result.items():
+        if isinstance(figures, dict):
+            print(section)
+            for name, figure in figures.items():
+                print(f"  {name:<26} {figure}")
+        else:
+            print(f"{section}: {figures}")
