@@ -6,10 +6,12 @@ import json
 from types import ModuleType
 from typing import Any, Final
 
-from deploy.commands.bench import closer, closing, engine, gateway
+from deploy.commands.bench import closer, closing, engine, gateway, latency, recovery
 
 PARTS: Final[dict[str, tuple[str, ModuleType]]] = {
-    "engine": ("events per second through one worker process", engine),
+    "engine": ("events per second through worker processes, also beside a Kafka Streams program", engine),
+    "latency": ("from the sending of an event to its commit, at a steady rate", latency),
+    "recovery": ("records per second that a worker restores which has lost its state", recovery),
     "gateway": ("requests and batched events per second through one gateway process", gateway),
     "closer": ("invoices per second that one closer process writes", closer),
     "closing": ("very many periods that end at one moment, while usage goes on", closing),
