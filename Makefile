@@ -18,7 +18,7 @@ demo: $(READY) ## start everything on this machine, load a month of usage, show 
 
 test: $(READY) ## run all tests, those that measure how fast something recovers by themselves
 	$(BIN)/pytest tests/chaos
-	$(BIN)/pytest tests/acceptance tests/integration tests/unit tests/test_tidy.py --numprocesses 4 --dist loadgroup
+	$(BIN)/pytest tests/acceptance tests/bench tests/integration tests/unit tests/test_tidy.py --numprocesses 4 --dist loadgroup
 
 test-containers: $(READY) ## build the image, run deploy/compose.yaml, and some tests on servers in containers
 	$(BIN)/pytest tests/containers tests/integration/test_setup_command.py tests/integration/test_keys_command.py \
