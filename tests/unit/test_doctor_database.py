@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploy.doctor.backlog import OUTBOX_SECONDS, Backlog, Held, judge_backlog
+from deploy.doctor.backlog import OUTBOX_SECONDS, WEBHOOK_SECONDS, Backlog, Held, judge_backlog
 from deploy.doctor.catalog import judge_catalog
 from deploy.doctor.database import Applied, Server, judge_migrations, judge_server
 from deploy.doctor.finding import Finding, Outcome, fail, ok, unknown, warn
@@ -30,7 +30,8 @@ SERVER = {
     "connections": 80,
     "bytes": 2**20,
 }
-BACKLOG = {"unpublished": 0, "oldest_seconds": None, "keys": 1, "processing_failed": 0}
+WEBHOOKS = {"webhooks_parked": 0, "webhooks_waiting": 0, "webhooks_oldest_seconds": 0.0}
+BACKLOG = {"unpublished": 0, "oldest_seconds": None, "keys": 1, "processing_failed": 0, **WEBHOOKS}
 
 
 def wrong(findings: Iterable[Finding]) -> list[tuple[str, str]]:
@@ -153,6 +154,9 @@ def test_every_grant_of_the_migrations_is_understood() -> None:
         ({"unpublished": 3, "oldest_seconds": OUTBOX_SECONDS}, [], [("outbox", "fail")]),
         ({"keys": 0}, [], [("api keys", "warn")]),
         ({"processing_failed": 1}, [], [("failed events", "warn")]),
+        ({"webhooks_parked": 1}, [], [("webhooks", "warn")]),
+        ({"webhooks_waiting": 2, "webhooks_oldest_seconds": WEBHOOK_SECONDS - 0.1}, [], []),
+        ({"webhooks_waiting": 2, "webhooks_oldest_seconds": WEBHOOK_SECONDS}, [], [("webhooks", "warn")]),
         ({}, [Held("DIVERGED", 2, datetime(2026, 1, 1, tzinfo=UTC))], [("held periods", "fail")]),
     ],
 )
