@@ -5,7 +5,6 @@ The tests run in this order on one project: each leaves it as it found it.
 
 import asyncio
 import json
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -23,7 +22,7 @@ from tests.containers.engine import Container, eventually
 PARTS = ("gateway", "aggregator-1", "aggregator-2", "closer", "projector", "insights")
 SERVICES = ("kafka", "postgres", "prometheus", "grafana", *PARTS)
 STOP_SECONDS = 15
-ENDED_WELL = {0, 128 + signal.SIGTERM}
+ENDED_WELL = {0, 128 + SIGTERM}
 """The latter where it was just starting again, after whatever it went down for."""
 DEATHS = (("aggregator-1", SIGKILL), ("gateway", SIGTERM), ("closer", SIGKILL), ("aggregator-2", SIGTERM))
 EVENTS = 400
