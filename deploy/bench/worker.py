@@ -20,7 +20,7 @@ async def worker(settings: Settings, state_dir: Path) -> AsyncIterator[asyncio.s
         "TALLY_STATE_DIR": str(state_dir),
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "deploy.cli", "--log-level", "warning", "aggregator", env=environment
+        sys.executable, "-m", "deploy", "--log-level", "warning", "aggregator", env=environment
     )
     try:
         yield process
