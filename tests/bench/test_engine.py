@@ -34,8 +34,9 @@ async def test_two_workers_are_measured_on_top_of_stored_keys() -> None:
 
 
 async def test_peer_decides_the_same_records_and_is_compared(peer_directory: Path) -> None:
-    flags = ["--events=5000", "--warm-up=1000", "--runs=1", "--partitions=2", "--peer-commit-ms=50", "--json"]
-    result = await _last_line("bench", "engine", f"--peer={peer_directory}", *flags)
+    flags = ["--events=5000", "--warm-up=1000", "--runs=1", "--partitions=2", "--batch-records=500"]
+    peer = [f"--peer={peer_directory}", "--peer-commit-ms=20", "--json"]
+    result = await _last_line("bench", "engine", *peer, *flags)
     for side in ("engine", "peer"):
         assert set(result[side]) == FIGURES
         assert result[side]["audited"] is True
