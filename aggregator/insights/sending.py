@@ -16,6 +16,7 @@ from aggregator.rules.retrying import JITTER_RANGE, delay_ms
 from aggregator.settings import InsightsSettings
 from aggregator.stream.database import connected
 from aggregator.stream.supervision import Availability, keep_running, pause
+from schemas.topics import KIB
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ LOOK_SECONDS: Final = 1.0
 TIDY_SECONDS: Final = 5.0
 SPARE_SECONDS: Final = 5
 """A claim outlasts the attempt by so much, to be marked in."""
+ANSWER_BYTES_MAX: Final = 64 * KIB
+"""Nobody reads what a receiver answers. So much of it is taken so that the connection can be used again; one that sends
+more is hung up on."""
 
 
 class Sender:
@@ -98,12 +102,12 @@ class Sender:
         }
         try:
             async with asyncio.timeout(settings.webhook_timeout_seconds):
-                response = await client.post(settings.webhook_url, content=delivery.body, headers=headers)
+                status = await _post(client, settings.webhook_url, delivery.body, headers)
         except (TimeoutError, httpx.TimeoutException):
             return f"no answer within {settings.webhook_timeout_seconds} s"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return f"{type(error).__name__}: {error}"
-        return None if response.is_success else f"answered with status {response.status_code}"
+        return None if httpx.codes.is_success(status) else f"answered with status {status}"
 
     @staticmethod
     def _report(delivered: int, failures: list[Failure]) -> None:
@@ -114,3 +118,14 @@ class Sender:
                 log.error("The webhook %s was given up (%s); see webhook_deliveries.", failure.id, failure.error)
         if failures:
             log.warning("%d of %d webhooks failed: %s", len(failures), len(failures) + delivered, failures[0].error)
+
+
+async def _post(client: httpx.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> int:
+    """The status of the answer. A redirect is an answer, too: what is signed goes nowhere but to `url`."""
+    async with client.stream("POST", url, content=body, headers=headers, follow_redirects=False) as response:
+        taken = 0
+        async for chunk in response.aiter_raw():
+            taken += len(chunk)
+            if taken > ANSWER_BYTES_MAX:
+                break
+    return response.status_code

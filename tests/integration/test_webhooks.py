@@ -123,7 +123,7 @@ async def test_a_receiver_that_fails_is_tried_again_under_the_same_id(
     database: asyncpg.Connection, send: Send, receiver: Receiver
 ) -> None:
     await issue(database, "inv_1")
-    receiver.answers.extend([500, 302])
+    receiver.answers.extend([500, 307])
     assert await send() == 1
     assert await send() == 0  # it is not due yet
     wait = await database.fetchval("SELECT extract(epoch FROM next_attempt_at - now()) FROM webhook_deliveries")
@@ -151,6 +151,18 @@ async def test_a_receiver_that_says_nothing_is_given_up_in_time_and_holds_up_no_
     assert await send() == 3
     errors = await database.fetch("SELECT DISTINCT last_error FROM webhook_deliveries")
     assert [row["last_error"] for row in errors] == ["no answer within 2 s"]
+
+
+async def test_an_answer_without_an_end_is_a_success_by_its_status(
+    database: asyncpg.Connection, send: Send, receiver: Receiver
+) -> None:
+    receiver.is_endless = True
+    receiver.answers.append(200)
+    await issue(database, "inv_1")
+    assert await send() == 1
+    row = await database.fetchrow("SELECT delivered_at IS NULL AS waits, last_error FROM webhook_deliveries")
+    assert row is not None
+    assert (row["waits"], row["last_error"]) == (False, None)
 
 
 @pytest.mark.parametrize("delivered_first", [True, False])
