@@ -94,6 +94,8 @@ class Sender:
     async def _attempt(self, client: httpx.AsyncClient, delivery: Delivery) -> str | None:
         """Post it; returns why that failed, None where the receiver has taken it. The attempt as a whole is given its
         time, however slowly its bytes come."""
+        if delivery.body is None:
+            return "its invoice is no longer in the table invoices"
         settings = self._settings
         headers = {
             "content-type": "application/json",

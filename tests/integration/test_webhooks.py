@@ -165,6 +165,18 @@ async def test_an_answer_without_an_end_is_a_success_by_its_status(
     assert (row["waits"], row["last_error"]) == (False, None)
 
 
+async def test_a_webhook_whose_invoice_is_gone_says_so_and_is_given_up_like_any_other(
+    database: asyncpg.Connection, send: Send, receiver: Receiver
+) -> None:
+    await issue(database, "inv_1")
+    await database.execute("DELETE FROM invoices")
+    await database.execute("UPDATE webhook_deliveries SET attempts = $1", ATTEMPTS_MAX - 1)
+    await send()
+    error = await database.fetchval("SELECT last_error FROM webhook_deliveries WHERE parked_at IS NOT NULL")
+    assert error == "its invoice is no longer in the table invoices"
+    assert receiver.received == []
+
+
 @pytest.mark.parametrize("delivered_first", [True, False])
 async def test_what_one_of_two_senders_has_delivered_is_delivered_whatever_the_other_one_met(
     database: asyncpg.Connection, database_url: str, send: Send, delivered_first: bool
