@@ -37,7 +37,9 @@ class Sender:
 
     def __init__(self, settings: InsightsSettings) -> None:
         self._settings = settings
-        self.availability = Availability("sender of webhooks", metrics.WEBHOOKS_UP, settings.stalled_seconds)
+        # A round is as long as the slowest answer may take.
+        patience = settings.stalled_seconds + settings.webhook_timeout_seconds
+        self.availability = Availability("sender of webhooks", metrics.WEBHOOKS_UP, patience)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop` is set. An attempt that is cut off then is made again by the next process."""
