@@ -33,17 +33,13 @@ async def stage(workload: Workload) -> AsyncIterator[Stage]:
         await kafka.start()
         try:
             settings = Settings(kafka=kafka.bootstrap, topic_prefix="run-", partitions=workload.partitions)
-            yield Stage(settings, kafka, Path(directory), workload, await fill(settings, workload))
+            await ensure_topics(settings)
+            async with producer(settings) as publishing:
+                await publish_catalog(publishing, settings, workload)
+                expected = await publish_usage(publishing, settings, workload)
+            yield Stage(settings, kafka, Path(directory), workload, expected)
         finally:
             await kafka.stop()
-
-
-async def fill(settings: Settings, workload: Workload) -> Expected:
-    """Make the topics of a deployment, with all of the workload in `usage-events`."""
-    await ensure_topics(settings)
-    async with producer(settings) as publishing:
-        await publish_catalog(publishing, settings, workload)
-        return await publish_usage(publishing, settings, workload)
 
 
 @asynccontextmanager

@@ -27,7 +27,7 @@ async def test_two_workers_are_measured_on_top_of_stored_keys() -> None:
     assert set(engine) == FIGURES
     assert engine["audited"] is True
     assert 0 < engine["window_events"] <= 4_000
-    assert engine["cpu_us_per_event"] > 0
+    assert engine["window_commits"] > 1
     assert engine["resident_mib"] <= engine["resident_peak_mib"]
     assert result["runs"]["engine"] == [engine]
     assert result["workload"]["stored_keys"] == 2_000
