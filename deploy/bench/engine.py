@@ -1,9 +1,9 @@
 """`tally bench engine`: how fast workers decide, on a real broker, every count audited; with a peer, that in turn.
 
 The usage is in the topic before anything starts. Tally and the peer read the very same records of one broker, one after
-the other, and each pair has a broker of its own. The rate is that of what is committed, between two commits (see
-`window`): Tally's by the broker's append times, the peer's by the offsets of its group, asked for every 20 ms. CPU is
-that of all threads and processes of each, over the same time.
+the other, and each pair has a broker of its own. The rate is that of what is committed, between two bursts of commits
+(see `window`): Tally's by the broker's append times, the peer's by the offsets of its group, asked for every 20 ms.
+CPU is that of all threads and processes of each, over the same time.
 """
 
 import tempfile

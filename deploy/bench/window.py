@@ -1,10 +1,11 @@
-"""The part of a run that is measured: from a commit after the warm-up to the last one before the work runs out."""
+"""The part of a run that is measured: from a commit after the warm-up to one before the work runs out."""
 
 import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from deploy.bench.measure import ProcessEnded, cpu_seconds_of_all, resident_mib, resident_peak_mib
@@ -13,8 +14,8 @@ from deploy.progress import Progress
 from schemas.errors import OperatorError
 
 STALLED_SECONDS_MAX: Final = 120
-LEAST_SHARE: Final = 0.5
-"""Where fewer of the events are between the two commits, the second one is the last of all."""
+BURST_PAUSE: Final = 0.5
+"""A burst is over with a pause of so many mean pauses: those within a burst of eight are far shorter than the mean."""
 
 
 class Committed(NamedTuple):
@@ -119,13 +120,19 @@ async def followed(
 
 
 def bounds(moments: Sequence[Moment], workload: Workload) -> tuple[Moment, Moment]:
-    """The first commit with the warm-up in it, and the last one after which there was more to do: a commit of the rest
-    comes late by as much as the wait for more."""
-    first = next(moment for moment in moments if moment.committed.events >= workload.before)
-    later = [moment for moment in moments if moment.committed.at > first.committed.at]
-    if not later:
+    """The ends of the first burst of commits after the warm-up, and of the last burst that left more to do. Raises
+    OperatorError where there are no two commits.
+
+    Commits come in bursts: a worker decides a batch of each partition, and then all of them are written; a window from
+    the beginning of a burst to the end of another would hold one more than its time does. The commit of the rest comes
+    late by as much as the wait for more, so it ends the window only where no other does.
+    """
+    measured = [moment for moment in moments if moment.committed.events >= workload.before]
+    pauses = [after.committed.at - moment.committed.at for moment, after in pairwise(measured)]
+    ends = [number for number, pause in enumerate(pauses) if pause >= BURST_PAUSE * sum(pauses) / len(pauses)]
+    first, last = measured[min(ends, default=0)], measured[max(ends, default=0)]
+    if last is first:
+        last = measured[-1]
+    if last.committed.at <= first.committed.at:
         raise OperatorError("All events were decided in one commit after the warm-up: measure more, with --events.")
-    for moment in reversed(later[:-1]):
-        if moment.committed.events - first.committed.events >= LEAST_SHARE * workload.events:
-            return first, moment
-    return first, later[-1]
+    return first, last

@@ -1,6 +1,6 @@
 """What is measured of a run: the time between two commits with work left, and the medians of several."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -20,15 +20,24 @@ def moments(*commits: tuple[int, int]) -> list[Moment]:
 @pytest.mark.parametrize(
     ("commits", "first", "last"),
     [
-        ([(30, 1), (50, 2), (90, 3), (140, 4), (150, 9)], 50, 140),  # the last commit had waited for more
-        ([(30, 1), (70, 2), (120, 3), (150, 4)], 70, 120),  # half of the events are enough
-        ([(30, 1), (70, 2), (119, 3), (150, 4)], 70, 150),  # one fewer is not
-        ([(50, 2), (149, 2), (150, 3)], 50, 150),  # what came at the same time has no rate
+        ([(30, 1), (50, 2), (90, 4), (140, 6), (150, 9)], 50, 140),  # the last commit had waited for more
+        ([(50, 20), (60, 21), (80, 30), (90, 31), (120, 40), (150, 41)], 60, 90),  # pauses of 1 are within a burst
+        ([(50, 20), (60, 21), (80, 30), (90, 31), (120, 40), (150, 45)], 60, 120),  # one of 5 is not: the mean is 5
+        ([(50, 2), (149, 2), (150, 3)], 149, 150),  # what came at the same time is one burst
         ([(60, 1), (150, 2)], 60, 150),
     ],
 )
-def test_window_ends_with_the_last_commit_that_left_work(commits: list[tuple[int, int]], first: int, last: int) -> None:
+def test_window_is_from_burst_to_burst_while_there_is_work(
+    commits: list[tuple[int, int]], first: int, last: int
+) -> None:
     assert [moment.committed.events for moment in bounds(moments(*commits), WORKLOAD)] == [first, last]
+
+
+def test_bursts_of_commits_do_not_change_the_rate() -> None:
+    """Every 10 s, a batch of each of four partitions: 5 events, all within 3 s, which is 2 events a second."""
+    commits = [(20 * burst + 5 * number, 10 * burst + number) for burst in range(1, 8) for number in range(1, 5)]
+    first, last = bounds(moments(*commits[:-3]), replace(WORKLOAD, events=95))
+    assert Window(first, last, 0, 0).figures(audited=True).events_per_s == 2
 
 
 @pytest.mark.parametrize("commits", [[(150, 1)], [(40, 1), (150, 2)], [(50, 2), (150, 2)]])
