@@ -18,7 +18,7 @@ demo: $(READY) ## start everything on this machine, load a month of usage, show 
 
 test: $(READY) ## run all tests, those that measure how fast something recovers by themselves
 	$(BIN)/pytest tests/chaos
-	$(BIN)/pytest tests/acceptance tests/integration tests/unit tests/test_tidy.py --numprocesses 4 --dist loadgroup
+	$(BIN)/pytest tests/acceptance tests/bench tests/integration tests/unit tests/test_tidy.py --numprocesses 4 --dist loadgroup
 
 test-containers: $(READY) ## build the image, run deploy/compose.yaml, and some tests on servers in containers
 	@$(BIN)/python -W ignore -c 'import docker; docker.from_env().ping()' 2>/dev/null || { \
@@ -42,8 +42,10 @@ docs: $(READY) ## generate the pages and dashboards that are made of the code
 
 ci: lint test ## do what CI does
 
-bench: $(READY) ## measure the engine, the gateway, and closing
+bench: $(READY) ## measure the engine, its latency and recovery, the gateway, and closing
 	$(BIN)/tally bench engine
+	$(BIN)/tally bench latency
+	$(BIN)/tally bench recovery
 	$(BIN)/tally bench gateway
 	$(BIN)/tally bench closing
 	$(BIN)/tally bench closing --periods 1000 --meters 300000
