@@ -21,6 +21,9 @@ test: $(READY) ## run all tests, those that measure how fast something recovers 
 	$(BIN)/pytest tests/acceptance tests/bench tests/integration tests/unit tests/test_tidy.py --numprocesses 4 --dist loadgroup
 
 test-containers: $(READY) ## build the image, run deploy/compose.yaml, and some tests on servers in containers
+	@$(BIN)/python -W ignore -c 'import docker; docker.from_env().ping()' 2>/dev/null || { \
+	    echo "No container engine answers here: start Docker, or podman's API socket (podman system service)" \
+	        "and name it in DOCKER_HOST." >&2; exit 1; }
 	$(BIN)/pytest tests/containers tests/integration/test_setup_command.py tests/integration/test_keys_command.py \
 	    tests/integration/test_closer.py tests/integration/test_producer.py
 

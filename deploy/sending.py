@@ -115,7 +115,9 @@ async def send_by_kafka(target: Target, events: Iterable[Event], sent: Callable[
             await asyncio.gather(*futures)
             sent(len(batch))
     except KafkaError as error:
-        raise SendingFailed(f"Kafka at {target.kafka} can't be used ({error}); is it running?") from error
+        raise SendingFailed(
+            f"Kafka at {target.kafka} can't be used ({error}): start it, or check TALLY_KAFKA."
+        ) from error
     finally:
         await producer.stop()
 

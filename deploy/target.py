@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.flags import settings_of
+from deploy.flags import ENV_PREFIX, add_flags, settings_of
 from deploy.local.stack import Stack, StackOptions
 from schemas.settings import Settings
 
@@ -42,15 +42,25 @@ def running_target(data: Path) -> Target | None:
     return Target.of_ready_line(document["ready"])
 
 
+def add_target_flags(parser: argparse.ArgumentParser) -> None:
+    """What settings_of_target() reads."""
+    parser.add_argument("--data", type=Path, default=Path("tally-data"), help="of a running 'tally up' (tally-data)")
+    add_flags(parser, Settings)
+
+
 def settings_of_target(arguments: argparse.Namespace) -> Settings:
-    """The deployment that flags and environment name, else the one that runs on the data directory (flag --data).
-    Raises SettingInvalid."""
+    """The deployment whose Kafka flags or environment name, else the one that runs on the data directory (flag --data),
+    except for a database that they name. Raises SettingInvalid."""
     target = running_target(arguments.data)
-    if target is not None and arguments.setting_kafka is None and "TALLY_KAFKA" not in os.environ:
+    if target is not None and not _is_named(arguments, "kafka"):
         arguments.setting_kafka = target.kafka
-        if arguments.setting_database_url is None:
+        if not _is_named(arguments, "database_url"):
             arguments.setting_database_url = target.database_url
     return settings_of(arguments, Settings)
+
+
+def _is_named(arguments: argparse.Namespace, setting: str) -> bool:
+    return getattr(arguments, f"setting_{setting}") is not None or f"{ENV_PREFIX}{setting.upper()}" in os.environ
 
 
 @asynccontextmanager

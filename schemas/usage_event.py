@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from schemas.billing_period import BillingPeriod
 from schemas.decimals import Quantity, decimal_text, quantity
 from schemas.document import BODY_BYTES_MAX, parse_object, validate
+from schemas.plain import compiled
 from schemas.rejection import Rejection
 from schemas.text import LENGTH_MAX, OptionalText, Text, optional_text, text
 from schemas.timestamps import (
@@ -121,8 +122,10 @@ _QUOTES_A_MEMBER: Final = 4
 
 def parse_usage_event(body: bytes | None) -> UsageEvent | Rejection:
     """The usage event in a request body or a record's value, or all that is wrong with its shape."""
-    if body is not None and (event := _plain_event(body)) is not None:
-        return event
+    if body is not None:
+        event = None if compiled is None or len(body) > BODY_BYTES_MAX else compiled.event(body, UsageEvent)
+        if event is not None or (event := _plain_event(body)) is not None:
+            return event
     document = parse_object(body or b"", BODY_BYTES_MAX)
     if type(document) is Rejection:
         return document
@@ -241,6 +244,32 @@ class AcceptedUsageEvent(msgspec.Struct, gc=False):
 
     def to_json(self) -> bytes:
         """The value on `accepted-usage`: all out fields of contract section 1 and what a recount needs."""
+        event = self.event
+        if compiled is not None and self.voided_at is None:
+            plain = compiled.accepted(
+                self.partition,
+                self.offset,
+                event.service_id,
+                event.subscription_id,
+                event.user_id,
+                event.event_key,
+                event.event_id,
+                self.meter,
+                event.quantity,
+                self.occurred_at,
+                event.invoice_id,
+                self.period.json,
+                self.request_at,
+                self.fingerprint,
+                self.catalog_version,
+                self.sequence,
+                event.occurred_at is not None,
+            )
+            if plain is not None:
+                return plain
+        return self._any_json()
+
+    def _any_json(self) -> bytes:
         event, quote = self.event, encode_basestring
         requested = frequent_timestamp_text(self.request_at)
         occurred = timestamp_text(self.occurred_at)

@@ -58,10 +58,8 @@ async def postgres_snapshot(database_url: str) -> AsyncIterator[PostgresSnapshot
     except asyncpg.UndefinedTableError as error:
         raise AuditImpossible(f"The database is not one of Tally ({error}): check TALLY_DATABASE_URL.") from error
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        what = (
-            f"Postgres can't be read ({type(error).__name__}: {error}): is it running, and is TALLY_DATABASE_URL right?"
-        )
-        raise AuditImpossible(what) from error
+        what = f"Postgres can't be read ({type(error).__name__}: {error})"
+        raise AuditImpossible(f"{what}: start it, or check TALLY_DATABASE_URL.") from error
 
 
 async def write_copies(path: str, snapshot: Snapshot, partitions: int) -> dict[tuple[str, str, int], int]:

@@ -138,8 +138,8 @@ async def partitions_of(settings: Settings) -> int:
 
 def unreadable(settings: Settings, error: Exception) -> AuditImpossible:
     """What is said where Kafka does not answer."""
-    what = f"Kafka at {settings.kafka} can't be read ({type(error).__name__}: {error}): is it running?"
-    return AuditImpossible(what)
+    what = f"Kafka at {settings.kafka} can't be read ({type(error).__name__}: {error})"
+    return AuditImpossible(f"{what}: start it, or check TALLY_KAFKA.")
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:

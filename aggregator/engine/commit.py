@@ -81,10 +81,11 @@ class Commits:
         replies: list[Reply] = []
         if decisions.accepted:
             append = transaction.records(Topic.ACCEPTED_USAGE).append
-            for accepted, key, place, record in decisions.accepted:
-                value = accepted.to_json()
-                append(key, value, [(PLACE_HEADER, place)])
-                if record.headers and (address := reply_address(record.headers)) is not None:
+            for accepted in decisions.accepted:
+                value = accepted.event.to_json()
+                append(accepted.key, value, [(PLACE_HEADER, accepted.place)])
+                headers = accepted.record.headers
+                if headers and (address := reply_address(headers)) is not None:
                     replies.append((address, accepted_reply(value)))
             changes.put_places(decisions.accepted)
             self._put_totals(transaction, changes, decisions)

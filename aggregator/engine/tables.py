@@ -243,8 +243,8 @@ class Changes:
     def put_places(self, accepted: Iterable[Accepted]) -> None:
         """The keys of these events are taken."""
         put = self.batch.put
-        for _, key, place, _ in accepted:
-            put(b"K" + key, place)
+        for event in accepted:
+            put(b"K" + event.key, event.place)
 
     def put_total(self, key: bytes, value: bytes) -> None:
         """A record of `usage-totals`."""

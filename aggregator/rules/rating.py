@@ -14,14 +14,15 @@ def rates_of(accepted: Iterable[Accepted]) -> list[UsageRate]:
     """The usage of each meter, as far as there are not too many; then of those with the most events, and the rest of
     each service together."""
     sums: dict[tuple[str, str], list[int]] = {}
-    for event, _, _, _ in accepted:
-        key = (event.event.service_id, event.meter)
+    for taken in accepted:
+        counted, event = taken.event, taken.event.event
+        key = (event.service_id, counted.meter)
         sum_ = sums.get(key)
         if sum_ is None:
-            sums[key] = [1, event.event.quantity]
+            sums[key] = [1, event.quantity]
         else:
             sum_[0] += 1
-            sum_[1] += event.event.quantity
+            sum_[1] += event.quantity
     rates = [UsageRate(service_id, meter, *sum_) for (service_id, meter), sum_ in sums.items()]
     if len(rates) <= RATES_MAX:
         return rates

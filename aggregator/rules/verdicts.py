@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from aggregator.rules.account import Account
 from schemas.billing_period import BillingPeriod
 from schemas.position import Counts
@@ -47,7 +49,7 @@ class Tables(Protocol):
         """The total of a meter, None where it has none yet."""
 
 
-class Accepted(NamedTuple):
+class Accepted(msgspec.Struct, gc=False, frozen=True):
     """An event that counts, or counts no more; the key it takes, its packed Place, and the record that asked for it."""
 
     event: AcceptedUsageEvent

@@ -13,10 +13,9 @@ from aggregator.audit.evidence import AuditImpossible
 from aggregator.audit.job import audit
 from aggregator.audit.report import Report
 from deploy.commands import up
-from deploy.flags import add_flags, whole_number
+from deploy.flags import whole_number
 from deploy.progress import Progress
-from deploy.target import settings_of_target
-from schemas.settings import Settings
+from deploy.target import add_target_flags, settings_of_target
 
 DISAGREES = 1
 
@@ -28,12 +27,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         " Exits with 0 where all agrees, with 1 where something does not; any other code means that there was no audit."
         " Uses the Tally that runs on the data directory, if one does and TALLY_KAFKA names no other."
     )
-    parser.add_argument("--data", type=Path, default=Path("tally-data"), help="of a running 'tally up' (tally-data)")
     parser.add_argument("--report", type=Path, metavar="FILE", help="where the report goes (standard output)")
     parser.add_argument(
         "--processes", type=whole_number(1), default=os.cpu_count() or 1, help="partitions at a time (one a core)"
     )
-    add_flags(parser, Settings)
+    add_target_flags(parser)
 
 
 async def main(arguments: argparse.Namespace) -> int:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import asyncpg
 
-from deploy.flags import add_flags, settings_of
 from deploy.migrate import connect
+from deploy.target import add_target_flags, settings_of_target
 from ingest.broker import Broker, BrokerAway
 from ingest.catalog.comparing import SQL
 from ingest.catalog.log import CatalogLog
@@ -30,12 +30,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     republishing = actions.add_parser("republish", help="publish entries anew, as Postgres has them")
     republishing.add_argument("key", nargs="*", help="such as subscription/ID (default: all entries)")
     for action in (rebuilding, republishing):
-        add_flags(action, Settings)
+        add_target_flags(action)
 
 
 async def main(arguments: argparse.Namespace) -> None:
     """Do what the action says. Raises OperatorError."""
-    settings = settings_of(arguments, Settings)
+    settings = settings_of_target(arguments)
     connection = await connect(settings.database_url, "tally-catalog")
     try:
         if arguments.action == "rebuild":

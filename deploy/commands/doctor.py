@@ -8,10 +8,9 @@ from pathlib import Path
 
 from aggregator.settings import AggregatorSettings, ProjectorSettings
 from deploy.doctor.job import Deployment, examine
-from deploy.flags import add_flags, checked_settings, whole_number
-from deploy.target import running_target, settings_of_target
+from deploy.flags import checked_settings, whole_number
+from deploy.target import add_target_flags, running_target, settings_of_target
 from ingest.settings import GatewaySettings
-from schemas.settings import Settings
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +21,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         " it ought to be. Looks at the Tally that runs on the data directory, if one does and TALLY_KAFKA names no"
         " other. Give it the variables that the parts are given."
     )
-    parser.add_argument("--data", type=Path, default=Path("tally-data"), help="of a running 'tally up' (tally-data)")
     parser.add_argument(
         "--part",
         action="append",
@@ -49,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=5,
         help="how long to watch whether those move for whom records wait, s (5)",
     )
-    add_flags(parser, Settings)
+    add_target_flags(parser)
 
 
 async def main(arguments: argparse.Namespace) -> int:

@@ -7,10 +7,10 @@ import asyncpg
 
 from aggregator.closer.assembly import HoldReason
 from aggregator.closer.releasing import held_periods, release
-from deploy.flags import add_flags, settings_of, whole_number
+from deploy.flags import whole_number
 from deploy.migrate import connect
+from deploy.target import add_target_flags, settings_of_target
 from schemas.errors import OperatorError
-from schemas.settings import Settings
 from schemas.timestamps import milliseconds, timestamp_text
 from schemas.topics import Topic
 
@@ -27,12 +27,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="only those of this partition of closed-periods (default: of all that have any)",
     )
     for action in (listing, releasing):
-        add_flags(action, Settings)
+        add_target_flags(action)
 
 
 async def main(arguments: argparse.Namespace) -> None:
     """Do what the action says. Raises OperatorError."""
-    settings = settings_of(arguments, Settings)
+    settings = settings_of_target(arguments)
     connection = await connect(settings.database_url, "tally-held")
     try:
         held = await held_periods(connection)

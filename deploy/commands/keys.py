@@ -4,11 +4,11 @@ import argparse
 
 import asyncpg
 
-from deploy.flags import add_flags, settings_of, whole_number
+from deploy.flags import whole_number
 from deploy.migrate import connect
+from deploy.target import add_target_flags, settings_of_target
 from ingest.keys import Scope, create_key, list_keys, revoke_key
 from schemas.errors import OperatorError
-from schemas.settings import Settings
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,12 +30,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     revoke = actions.add_parser("revoke", help="refuse a key from now on, for good")
     revoke.add_argument("id", help="the key's id, key_...")
     for action in (create, listing, revoke):
-        add_flags(action, Settings)
+        add_target_flags(action)
 
 
 async def main(arguments: argparse.Namespace) -> None:
     """Do what the action says. Raises OperatorError."""
-    connection = await connect(settings_of(arguments, Settings).database_url, "tally-keys")
+    connection = await connect(settings_of_target(arguments).database_url, "tally-keys")
     try:
         await _act(connection, arguments)
     except asyncpg.UndefinedTableError as error:

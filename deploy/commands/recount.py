@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from pathlib import Path
 
 from aggregator.audit.recounted import InvoiceRecount, MeterRecount, PeriodRecount, SubscriptionRecount
 from aggregator.audit.report import Disagreement
@@ -13,9 +12,8 @@ from aggregator.audit.subscription_job import recount_subscription
 from aggregator.audit.times import time_of, time_text
 from deploy.commands import up
 from deploy.commands.audit import DISAGREES, LogProgress
-from deploy.flags import add_flags, whole_number
-from deploy.target import settings_of_target
-from schemas.settings import Settings
+from deploy.flags import whole_number
+from deploy.target import add_target_flags, settings_of_target
 
 GAP = "  "
 
@@ -32,11 +30,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     moment = "the start of a billing period, or any moment in it, as RFC 3339 (all that have usage or an invoice)"
     parser.add_argument("--period", type=_moment, metavar="START", help=moment)
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
-    parser.add_argument("--data", type=Path, default=Path("tally-data"), help="of a running 'tally up' (tally-data)")
     parser.add_argument(
         "--processes", type=whole_number(1), default=os.cpu_count() or 1, help="partitions at a time (one a core)"
     )
-    add_flags(parser, Settings)
+    add_target_flags(parser)
 
 
 def _moment(text: str) -> int:

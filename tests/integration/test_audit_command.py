@@ -163,8 +163,8 @@ async def test_where_there_can_be_no_audit_one_sentence_says_why(
     flags = flags_of(tally.settings, database_url)
     nowhere, of_another = "127.0.0.1:1", urlunsplit(urlsplit(postgres_dsn)._replace(path="/template1"))
     for instead, code, why in (
-        (["--kafka", nowhere], 3, f"Kafka at {nowhere} can't be read"),
-        (["--database-url", f"postgresql://{nowhere}/tally"], 3, "Postgres can't be read"),
+        (["--kafka", nowhere], 3, "): start it, or check TALLY_KAFKA."),
+        (["--database-url", f"postgresql://{nowhere}/tally"], 3, "): start it, or check TALLY_DATABASE_URL."),
         (["--database-url", of_another], 3, "The database is not one of Tally"),
         (["--topic-prefix", "nobody-made-these-"], 3, "Kafka has no topic nobody-made-these-"),
         (["--partitions", "no"], 2, "--partitions"),
