@@ -5,11 +5,12 @@ import json
 from types import ModuleType
 from typing import Any, Final
 
-from deploy.commands.bench import closer, closing, engine, gateway
+from deploy.commands.bench import closer, closing, engine, gateway, verdict
 
 PARTS: Final[dict[str, tuple[str, ModuleType]]] = {
     "engine": ("events per second through one worker process", engine),
     "gateway": ("requests and batched events per second through one gateway process", gateway),
+    "verdict": ("how long a usage event waits for its verdict over HTTP", verdict),
     "closer": ("invoices per second that one closer process writes", closer),
     "closing": ("very many periods that end at one moment, while usage goes on", closing),
 }

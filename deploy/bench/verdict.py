@@ -1,0 +1,230 @@
+"""`tally bench verdict`: how long a POST of a usage event takes to be answered with its verdict, everything on one
+machine.
+
+At a rate, requests begin when they are due, however late the answers are to those before (an open loop), and latency
+counts from when a request was due. With clients, each sends its next request once it has its answer. One in fifty is
+sent a second time, with the same content, and must be answered with the event that it repeats. Every answer is looked
+at, and at the end the ledger must say just what was sent.
+"""
+
+import asyncio
+import json
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.bench.connections import Caller, Connection, HttpAnswer
+from deploy.bench.figures import latencies_ms, medians
+from deploy.bench.measure import Circumstances, cpu_seconds, resident_mib
+from deploy.local.stack import Stack, StackOptions
+from deploy.log import ledger_of
+from deploy.month import create_catalog, subscriptions
+from deploy.progress import Progress
+from deploy.sending import Api
+from deploy.target import Target
+from schemas.errors import OperatorError
+from schemas.settings import Settings
+
+PATH = "/api/v1/usage-events"
+PARTITIONS = 8
+WARM_UP_SHARE = 0.1
+"""So long is the load sent before it is measured."""
+REPEAT_EVERY = 50
+DECIDED_SECONDS_MAX = 60
+PROCESSES = {"gateway": "gateway", "worker": "aggregator", "broker": "kafka"}
+"""Whose CPU is told, and what they are called in the stack."""
+
+
+@dataclass(frozen=True)
+class VerdictLoads:
+    """What is sent: so many requests a second, for each rate, and from so many clients at a time."""
+
+    rates: tuple[int, ...]
+    clients: tuple[int, ...]
+    seconds: float
+    runs: int
+
+
+async def bench(loads: VerdictLoads) -> dict[str, Any]:
+    """Medians over the runs, of which each has all loads in turn; `audited` says whether every event was counted just
+    once."""
+    with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
+        async with Stack(StackOptions(data=Path(directory), partitions=PARTITIONS), lambda _: None) as stack:
+            target = Target.of_ready_line(stack.ready_line())
+            async with Api(target) as api:
+                await create_catalog(api)
+            usage = _Usage(Caller(target.http, target.api_key))
+            pids = {who: _pid(stack, name) for who, name in PROCESSES.items()}
+            runs = await _in_turn(loads, usage, pids)
+            summary = {
+                "audited": await _is_counted_once(target.kafka, usage),
+                "recorded": usage.answers["recorded"],
+                "duplicates": usage.answers["duplicate"],
+                "pending": usage.answers["pending"],
+                **{f"{who}_resident_mib": resident_mib(pid) for who, pid in pids.items()},
+            }
+    return {
+        "verdict": summary,
+        **{name: medians(figures) for name, figures in runs.items()},
+        "runs": {name: [run["p99_ms"] for run in figures] for name, figures in runs.items()},
+        "workload": asdict(loads),
+        "circumstances": asdict(Circumstances.here()),
+    }
+
+
+def _pid(stack: Stack, name: str) -> int:
+    pid = stack.pid(name)
+    assert pid is not None, "it is ready"
+    return pid
+
+
+async def _in_turn(loads: VerdictLoads, usage: "_Usage", pids: dict[str, int]) -> dict[str, list[dict[str, float]]]:
+    runs: dict[str, list[dict[str, float]]] = {
+        name: []
+        for name in (*(f"rate_{rate}" for rate in loads.rates), *(f"clients_{count}" for count in loads.clients))
+    }
+    progress = Progress("loads", loads.runs * len(runs))
+    warm_up = loads.seconds * WARM_UP_SHARE
+    for _ in range(loads.runs):
+        for rate in loads.rates:
+            await usage.arrive(rate, warm_up)
+            runs[f"rate_{rate}"].append(await _measured(usage.arrive(rate, loads.seconds), usage, pids))
+            progress.add(1)
+        for count in loads.clients:
+            await usage.converse(count, warm_up)
+            runs[f"clients_{count}"].append(await _measured(usage.converse(count, loads.seconds), usage, pids))
+            progress.add(1)
+    progress.finish()
+    return runs
+
+
+async def _measured(load: Awaitable[None], usage: "_Usage", pids: dict[str, int]) -> dict[str, float]:
+    """The figures of a load: latencies of what was recorded, and of duplicates; CPU a request, of all threads."""
+    usage.took.clear()
+    usage.repeats_took.clear()
+    used, own, begun = {who: cpu_seconds(pid) for who, pid in pids.items()}, time.process_time(), time.monotonic()
+    await load
+    elapsed, own = time.monotonic() - begun, time.process_time() - own
+    requests = len(usage.took) + len(usage.repeats_took)
+    cpu = {who: (cpu_seconds(pid) - used[who]) / requests for who, pid in pids.items()}
+    return {
+        "requests": requests,
+        "requests_per_s": round(requests / elapsed, 1),
+        **latencies_ms(usage.took),
+        **{f"duplicates_{name}": took for name, took in latencies_ms(usage.repeats_took).items()},
+        **{f"{who}_cpu_us_per_request": round(seconds * 1e6) for who, seconds in cpu.items()},
+        "load_cores": round(own / elapsed, 2),
+    }
+
+
+@dataclass
+class _Usage:
+    """The requests, and what came back: how long each took in seconds since the last clear(), first ones and repeats,
+    and how many of which answer there were in all."""
+
+    caller: Caller
+    took: list[float] = field(default_factory=list)
+    repeats_took: list[float] = field(default_factory=list)
+    sent: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
+    _recorded: deque[tuple[int, str]] = field(default_factory=deque)
+    """Number and id of what may be repeated, the oldest first."""
+
+    async def arrive(self, rate: int, seconds: float) -> None:
+        """Begin so many requests a second, each on a connection where nothing else is open."""
+        free: list[Connection] = []
+
+        async def one(due: float) -> None:
+            connection = free.pop() if free else await self.caller.connect()
+            await self._ask(connection, min(due, time.monotonic()))
+            free.append(connection)
+
+        begun = time.monotonic()
+        async with asyncio.TaskGroup() as requests:
+            for number in range(round(rate * seconds)):
+                due = begun + number / rate
+                if (ahead := due - time.monotonic()) > 0:
+                    await asyncio.sleep(ahead)
+                requests.create_task(one(due))
+        for connection in free:
+            connection.close()
+
+    async def converse(self, clients: int, seconds: float) -> None:
+        """Have so many clients send one request after the other."""
+        until = time.monotonic() + seconds
+
+        async def client(connection: Connection) -> None:
+            while (begun := time.monotonic()) < until:
+                await self._ask(connection, begun)
+
+        async with self.caller.connections(clients) as connections, asyncio.TaskGroup() as talks:
+            for connection in connections:
+                talks.create_task(client(connection))
+
+    async def _ask(self, connection: Connection, since: float) -> None:
+        """Send the next event, or repeat one, and take what it took since a moment of the monotonic clock."""
+        number = self.sent["first"]
+        is_repeat = self.sent.total() % REPEAT_EVERY == REPEAT_EVERY - 1 and bool(self._recorded)
+        number, first_id = self._recorded.popleft() if is_repeat else (number, "")
+        self.sent["repeat" if is_repeat else "first"] += 1
+        event = _event(number)
+        answer = await connection.ask(self.caller.post(PATH, json.dumps(event).encode()))
+        took = time.monotonic() - since
+        (self.repeats_took if is_repeat else self.took).append(took)
+        kind, id_ = _read(answer, event, first_id)
+        self.answers[kind] += 1
+        if kind == "recorded":
+            self._recorded.append((number, id_))
+
+
+def _event(number: int) -> dict[str, Any]:
+    subscription = _SUBSCRIPTIONS[number % len(_SUBSCRIPTIONS)]
+    return {
+        "serviceId": subscription["serviceId"],
+        "subscriptionId": subscription["id"],
+        "userId": subscription["userId"],
+        "eventKey": f"token_generated#{number:012d}",
+        "quantity": f"{number % 1_000}.250000",
+    }
+
+
+_SUBSCRIPTIONS = subscriptions()
+
+
+def _read(answer: HttpAnswer, event: dict[str, Any], first_id: str) -> tuple[str, str]:
+    """What the answer says, and the event's id; `first_id` is that of the event which this one repeats. Raises
+    OperatorError where this is no right answer."""
+    document = json.loads(answer.body)
+    if answer.status == 202:
+        return "pending", document["receipt"]["id"]
+    if first_id:
+        said = (answer.status, document.get("code"), document.get("identical"), document.get("existing", {}).get("id"))
+        if said == (409, "duplicate_event_key", True, first_id):
+            return "duplicate", first_id
+    elif answer.status == 201:
+        recorded = document["usageEvent"]
+        place = answer.header(b"location").decode()
+        if (
+            place == f"{PATH}/{recorded['id']}"
+            and recorded["status"] == "RECORDED"
+            and event.items() <= recorded.items()
+        ):
+            return "recorded", recorded["id"]
+    raise OperatorError(f"To {event} the gateway answered {answer.status} {answer.body[:300]!r}; look at its log.")
+
+
+async def _is_counted_once(bootstrap: str, usage: _Usage) -> bool:
+    """Whether the ledger, once all is decided, holds each event as accepted once and each repeat as a duplicate."""
+    settings = Settings(kafka=bootstrap, partitions=PARTITIONS)
+    deadline = time.monotonic() + DECIDED_SECONDS_MAX
+    while (ledger := await ledger_of(settings))["received"] < usage.sent.total():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.1)
+    counts = {name: count for name, count in ledger.items() if count}
+    expected = {"received": usage.sent.total(), "accepted": usage.sent["first"], "duplicate": usage.sent["repeat"]}
+    return counts == {name: count for name, count in expected.items() if count}
