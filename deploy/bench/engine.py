@@ -1,147 +1,76 @@
-"""`tally bench engine`: how fast one worker process decides, on a real broker, every count audited.
+"""`tally bench engine`: how fast workers decide, on a real broker, every count audited; with a peer, that in turn.
 
-The usage is in the topic before the worker starts. The rate is that of the committed positions, between the first
-batch and the last, by the broker's append times; CPU is the worker's own, over the same window.
+The usage is in the topic before anything starts. Tally and the peer read the very same records of one broker, one after
+the other, and each pair has a broker of its own. The rate is that of what is committed, between two commits (see
+`window`): Tally's by the broker's append times, the peer's by the offsets of its group, asked for every 20 ms. CPU is
+that of all threads and processes of each, over the same time.
 """
 
-import asyncio
-import json
 import tempfile
-import time
-from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
-
-from deploy.bench.measure import Circumstances, cpu_seconds, resident_mib
-from deploy.bench.worker import worker
-from deploy.bench.workload import Expected, Workload, publish_catalog, publish_usage
-from deploy.local.kafka import LocalKafka
-from deploy.log import all_records, ledger_of, reader
-from deploy.progress import Progress
-from deploy.topics import ensure_topics
+from deploy.bench import peer, tally
+from deploy.bench.measure import Circumstances
+from deploy.bench.stage import stage
+from deploy.bench.window import Figures, as_wire, medians
+from deploy.bench.worker import NOTHING, Own
+from deploy.bench.workload import Workload
 from schemas.errors import OperatorError
-from schemas.position import Position
-from schemas.settings import Settings
-from schemas.topics import Topic
-from schemas.totals import PERIOD_METER, MeterTotal
 
-WINDOW_START_SHARE = 0.2
-"""The first fifth warms up: it is not in the window."""
+RATIOS = ("cpu_us_per_event", "events_per_s")
 
 
 @dataclass(frozen=True)
-class Result:
-    """One run. `audited` says whether ledger and totals were exactly what was sent."""
+class Options:
+    """How it is run. `processes` are the workers, and the threads of the peer; `batch_records` 0 is the setting as it
+    is; `peer` is the folder of the peer, if there is to be one."""
 
-    events: int
-    events_per_s: int
-    cpu_us_per_event: float
-    broker_cpu_us_per_event: float
-    batches: int
-    resident_mib: int
-    audited: bool
+    runs: int = 3
+    processes: int = 1
+    batch_records: int = 0
+    peer: Path | None = None
+    peer_commit_ms: int = 1_000
+
+    @property
+    def own(self) -> Own:
+        """The settings of the workers."""
+        return {"batch_records_max": self.batch_records} if self.batch_records else NOTHING
 
 
-async def bench(workload: Workload, runs: int) -> dict[str, Any]:
-    """Run it on a broker of its own; the median run by rate, with the circumstances."""
-    with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
-        kafka = LocalKafka(Path(directory) / "kafka")
-        await kafka.start()
-        try:
-            results = [await _run(workload, kafka, Path(directory), run) for run in range(runs)]
-        finally:
-            await kafka.stop()
-    results.sort(key=lambda result: result.events_per_s)
-    median = results[len(results) // 2]
+async def bench(workload: Workload, options: Options) -> dict[str, Any]:
+    """The medians of each, all runs, and how they compare. May be called again and again. Raises OperatorError."""
+    if options.processes > workload.partitions:
+        raise OperatorError(f"Of {options.processes} processes some would have no partition: choose more --partitions.")
+    circumstances = asdict(Circumstances.here())
+    own: list[Figures] = []
+    others: list[Figures] = []
+    with tempfile.TemporaryDirectory(prefix="tally-bench-") as scratch:
+        other = None if options.peer is None else await peer.built(options.peer, Path(scratch))
+        for _ in range(options.runs):
+            async with stage(workload) as filled:
+                own.append(await tally.run(filled, options.processes, options.own))
+                if other is not None:
+                    others.append(await peer.run(filled, other, options.processes, options.peer_commit_ms))
+    result: dict[str, Any] = {"engine": medians(own)}
+    runs = {"engine": as_wire(own)}
+    if other is not None:
+        result |= {"peer": medians(others), "ratios": _ratios(own, others)}
+        runs["peer"] = as_wire(others)
+        circumstances |= other.versions
+    told = {**asdict(options), "peer": None if options.peer is None else str(options.peer)}
+    return {**result, "runs": runs, "workload": asdict(workload), "options": told, "circumstances": circumstances}
+
+
+def _ratios(own: list[Figures], others: list[Figures]) -> dict[str, Any]:
+    """Tally's figures as shares of the peer's: of the medians, and of each pair."""
+    one, other = medians(own), medians(others)
+    pairs = [(asdict(mine), asdict(theirs)) for mine, theirs in zip(own, others, strict=True)]
     return {
-        "engine": {**asdict(median), "audited": all(result.audited for result in results)},
-        "runs": [result.events_per_s for result in results],
-        "workload": asdict(workload),
-        "circumstances": asdict(Circumstances.here()),
+        name: {
+            "of_medians": round(one[name] / other[name], 3),
+            "of_pairs": [round(mine[name] / theirs[name], 3) for mine, theirs in pairs],
+        }
+        for name in RATIOS
     }
-
-
-async def _run(workload: Workload, kafka: LocalKafka, directory: Path, run: int) -> Result:
-    settings = Settings(kafka=kafka.bootstrap, topic_prefix=f"run{run}-", partitions=workload.partitions)
-    await ensure_topics(settings)
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka, acks="all", enable_idempotence=True, max_batch_size=1 << 20
-    )
-    await producer.start()
-    try:
-        await publish_catalog(producer, settings, workload)
-        expected = await publish_usage(producer, settings, workload)
-    finally:
-        await producer.stop()
-    async with worker(settings, directory / f"state{run}") as process:
-        window = await _watch(settings, workload, process, kafka.pid)
-        memory = resident_mib(process.pid)
-    ledger = await ledger_of(settings)
-    audited = await _audit(settings, expected, ledger)
-    events = window.last.events - window.first.events
-    return Result(
-        events=workload.events,
-        events_per_s=round(events / ((window.last.at - window.first.at) / 1_000)),
-        cpu_us_per_event=round((window.last.cpu - window.first.cpu) / events * 1e6, 2),
-        broker_cpu_us_per_event=round((window.last.broker_cpu - window.first.broker_cpu) / events * 1e6, 2),
-        batches=window.batches,
-        resident_mib=memory,
-        audited=audited,
-    )
-
-
-@dataclass(frozen=True)
-class _Moment:
-    events: int
-    at: int
-    cpu: float
-    broker_cpu: float
-
-
-@dataclass(frozen=True)
-class _Window:
-    first: _Moment
-    last: _Moment
-    batches: int
-
-
-async def _watch(
-    settings: Settings, workload: Workload, process: asyncio.subprocess.Process, broker_pid: int
-) -> _Window:
-    """Follow the committed positions until all is decided."""
-    decided: dict[int, int] = {}
-    first: _Moment | None = None
-    batches = 0
-    deadline = time.monotonic() + 600
-    progress = Progress("events decided", workload.events)
-    async with reader(settings, Topic.AGGREGATOR_POSITIONS) as consumer:
-        while time.monotonic() < deadline and process.returncode is None:
-            fetched = await consumer.getmany(timeout_ms=20)
-            moment = None
-            for record in sorted((r for rs in fetched.values() for r in rs), key=lambda r: r.timestamp):
-                decided[record.partition] = Position.of_json(record.value).ledger.received
-                batches += 1
-                events = sum(decided.values())
-                moment = _Moment(events, record.timestamp, cpu_seconds(process.pid), cpu_seconds(broker_pid))
-                if events == workload.events and first is not None:
-                    progress.finish()
-                    return _Window(first, moment, batches)
-            if moment is not None:
-                progress.set(moment.events)
-                if first is None and moment.events >= workload.events * WINDOW_START_SHARE:
-                    first = moment
-    raise OperatorError("The worker ended, or did not decide all events in 10 minutes; look at what it says above.")
-
-
-async def _audit(settings: Settings, expected: Expected, ledger: Counter[str]) -> bool:
-    """Whether ledger and totals are what the generator counted, to the last digit."""
-    totals: dict[tuple[str, str, str], int] = {}
-    for record in await all_records(settings, Topic.USAGE_TOTALS):
-        subscription_id, start, meter = json.loads(record.key)
-        if meter != PERIOD_METER:
-            totals[subscription_id, start, meter] = MeterTotal.of_json(record.value).quantity
-    counts = (ledger["accepted"], ledger["duplicate"], ledger["rejected"])
-    return totals == expected.sums and counts == (expected.accepted, expected.duplicates, 0)

@@ -4,30 +4,37 @@ import contextlib
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from deploy.local.jars import KAFKA_VERSION
+
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-_MIB = 1 << 20
+_KIB_IN_MIB = 1024
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU seconds, user and system, that a process has used."""
+    """CPU seconds, user and system, that a process has used in all of its threads."""
     own, _ = _cpu_seconds(pid)
     return own
 
 
 def cpu_seconds_of_children(pid: int) -> float:
     """As cpu_seconds(), of the processes that a process has started: those that run, and those that have ended."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     running = 0.0
-    for child in children:
+    for task in Path(f"/proc/{pid}/task").iterdir():  # a child belongs to the thread that started it
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-            running += cpu_seconds(int(child))
+            for child in (task / "children").read_text().split():
+                running += cpu_seconds(int(child)) + cpu_seconds_of_children(int(child))
     _, ended = _cpu_seconds(pid)
     return running + ended
+
+
+def cpu_seconds_of_all(pids: Iterable[int]) -> float:
+    """CPU seconds of these processes, and of all that they have started."""
+    return sum(cpu_seconds(pid) + cpu_seconds_of_children(pid) for pid in pids)
 
 
 def _cpu_seconds(pid: int) -> tuple[float, float]:
@@ -39,33 +46,67 @@ def _cpu_seconds(pid: int) -> tuple[float, float]:
 
 def resident_mib(pid: int) -> int:
     """Memory in use, MiB."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE // _MIB
+    return _memory_mib(pid, "VmRSS")
+
+
+def resident_peak_mib(pid: int) -> int:
+    """The most memory that was in use since the process began, MiB."""
+    return _memory_mib(pid, "VmHWM")
+
+
+def _memory_mib(pid: int, name: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) // _KIB_IN_MIB
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """Where and with what something was measured."""
+    """Where and with what something was measured. `commit` is that of this checkout, `is_changed` whether there are
+    changes that are not committed; `load` is the average of the minute before."""
 
     cores: int
+    cpu: str
+    kernel: str
+    load: float
     python: str
     aiokafka: str
     faust: str
+    rocksdict: str
+    uvloop: str
+    kafka: str
     commit: str
+    is_changed: bool
 
     @classmethod
     def here(cls) -> "Circumstances":
-        """This machine and this checkout."""
-        git = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        """This machine and this checkout, now."""
         return cls(
-            os.cpu_count() or 0,
-            platform.python_version(),
-            version("aiokafka"),
-            version("faust-streaming"),
-            git.stdout.strip() or "unknown",
+            cores=os.cpu_count() or 0,
+            cpu=_cpu_model(),
+            kernel=platform.release(),
+            load=round(os.getloadavg()[0], 2),
+            python=platform.python_version(),
+            aiokafka=version("aiokafka"),
+            faust=version("faust-streaming"),
+            rocksdict=version("rocksdict"),
+            uvloop=version("uvloop"),
+            kafka=KAFKA_VERSION,
+            commit=_git("rev-parse", "--short", "HEAD") or "unknown",
+            is_changed=bool(_git("status", "--porcelain", "--untracked-files=no")),
         )
+
+
+def _cpu_model() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _git(*arguments: str) -> str:
+    git = subprocess.run(  # noqa: S603
+        ["git", *arguments],  # noqa: S607
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return git.stdout.strip()

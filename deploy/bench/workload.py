@@ -23,12 +23,29 @@ RECENT_MAX = 10_000
 
 @dataclass(frozen=True)
 class Workload:
-    """What is sent. The same seed gives the same bytes."""
+    """What is sent: first `stored_keys` events of which each is accepted, then `warm_up` events, then those that are
+    measured. The same seed gives the same bytes."""
 
     events: int
     subscriptions: int
     partitions: int
     seed: int
+    warm_up: int = 0
+    stored_keys: int = 0
+
+    @property
+    def before(self) -> int:
+        """How many events come before those that are measured."""
+        return self.stored_keys + self.warm_up
+
+    @property
+    def total(self) -> int:
+        """How many events there are in all."""
+        return self.before + self.events
+
+    def names(self, number: int) -> tuple[str, str, str]:
+        """Subscription, service and user of a number."""
+        return f"sub-{number:06d}", f"svc-{number % SERVICES:03d}", f"user-{number:06d}"
 
 
 @dataclass
@@ -50,15 +67,15 @@ async def publish_catalog(producer: AIOKafkaProducer, settings: Settings, worklo
         terms = {"pricingType": "USAGE_BASED", "billingInterval": "MONTH", "unitPrices": {METERS[0]: "0.000015"}}
         entries.append((f"plan/plan-{number:03d}", {**plan, **terms}))
     for number in range(workload.subscriptions):
-        service = f"{number % SERVICES:03d}"
+        subscription_id, service_id, user_id = workload.names(number)
         entries.append(
             (
-                f"subscription/sub-{number:06d}",
+                f"subscription/{subscription_id}",
                 {
-                    "id": f"sub-{number:06d}",
-                    "serviceId": f"svc-{service}",
-                    "paymentPlanId": f"plan-{service}",
-                    "userId": f"user-{number:06d}",
+                    "id": subscription_id,
+                    "serviceId": service_id,
+                    "paymentPlanId": f"plan-{service_id.removeprefix('svc-')}",
+                    "userId": user_id,
                     "billingAnchor": "2026-01-01T00:00:00.000Z",
                     "createdAt": "2026-01-01T00:00:00.000Z",
                     "version": 1,
@@ -71,24 +88,22 @@ async def publish_catalog(producer: AIOKafkaProducer, settings: Settings, worklo
 
 
 def _usage(workload: Workload, expected: Expected) -> Iterator[tuple[str, bytes]]:
-    """Key and value of each event; some are sent twice."""
+    """Key and value of each event; some are sent twice, once the stored keys are there."""
     chance = random.Random(workload.seed)  # noqa: S311 - repeatable, not secret
     recent: list[tuple[str, bytes]] = []
-    for number in range(workload.events):
-        if recent and chance.random() < DUPLICATE_SHARE:
+    for number in range(workload.total):
+        if recent and number >= workload.stored_keys and chance.random() < DUPLICATE_SHARE:
             expected.duplicates += 1
             yield recent[chance.randrange(len(recent))]
             continue
         bits = chance.getrandbits(62)
-        subscription = bits % workload.subscriptions
+        subscription_id, service_id, user_id = workload.names(bits % workload.subscriptions)
         meter = METERS[(bits >> 20) % len(METERS)]
         quantity = (bits >> 24) % 99_999_999
         month = 3 + ((bits >> 50) & 1)
         day, hour, minute = 1 + (bits >> 3) % 30, (bits >> 9) % 24, (bits >> 13) % 60
-        subscription_id = f"sub-{subscription:06d}"
         value = (
-            f'{{"serviceId":"svc-{subscription % SERVICES:03d}","subscriptionId":"{subscription_id}"'
-            f',"userId":"user-{subscription:06d}"'
+            f'{{"serviceId":"{service_id}","subscriptionId":"{subscription_id}","userId":"{user_id}"'
             f',"eventKey":"{meter}#{workload.seed:02x}{number:08x}{bits & 0xFFFFFF:06x}"'
             f',"quantity":"{decimal_text(quantity)}"'
             f',"occurredAt":"2026-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:00.000Z"}}'
@@ -103,7 +118,7 @@ def _usage(workload: Workload, expected: Expected) -> Iterator[tuple[str, bytes]
 async def publish_usage(producer: AIOKafkaProducer, settings: Settings, workload: Workload) -> Expected:
     """The usage events, each in its subscription's partition; returns what must come out."""
     expected = Expected()
-    progress = Progress("events in the topic", workload.events)
+    progress = Progress("events in the topic", workload.total)
     records = (
         (partition_of(subscription_id, workload.partitions), subscription_id.encode(), value)
         for subscription_id, value in _usage(workload, expected)

@@ -1,4 +1,5 @@
-"""`tally bench PART`: a module for each part, with its flags (`arguments(parser)`) and what they lead to (`bench`)."""
+"""`tally bench PART`: a module for each part, with its flags (`arguments(parser)`), what they lead to (`bench`) and,
+where it is no plain list, how a person reads the result (`table`)."""
 
 import argparse
 import json
@@ -23,23 +24,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         part = parts.add_parser(name, help=summary, description=summary)
         module.arguments(part)
         part.add_argument("--json", action="store_true", help="print the result as one line of JSON")
-        part.set_defaults(bench=module.bench)
+        part.set_defaults(bench=module.bench, table=getattr(module, "table", _table))
 
 
 async def main(arguments: argparse.Namespace) -> None:
     """Measure and print."""
     result = await arguments.bench(arguments)
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        _print_table(result)
+    print(json.dumps(result) if arguments.json else arguments.table(result))
 
 
-def _print_table(result: dict[str, Any]) -> None:
+def _table(result: dict[str, Any]) -> str:
+    lines = []
     for section, figures in result.items():
         if isinstance(figures, dict):
-            print(section)
-            for name, figure in figures.items():
-                print(f"  {name:<26} {figure}")
+            lines += [section, *(f"  {name:<26} {figure}" for name, figure in figures.items())]
         else:
-            print(f"{section}: {figures}")
+            lines.append(f"{section}: {figures}")
+    return "\n".join(lines)
