@@ -1,8 +1,8 @@
-"""Figures of several runs made into one, and of many latencies into three."""
+"""Figures of several runs made into one, of many latencies into three, and of several loads into a table."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median_low
-from typing import Final
+from typing import Any, Final
 
 Figures = Mapping[str, float]
 
@@ -23,3 +23,16 @@ def latencies_ms(seconds: Sequence[float]) -> dict[str, float]:
         for name, share in _SHARES.items()
         if ordered
     }
+
+
+def table_of_loads(result: Mapping[str, Any]) -> str:
+    """The figures of the loads side by side, and the rest of the result beneath."""
+    loads = {name: result[name] for name in result["runs"]}
+    names = dict.fromkeys(name for figures in loads.values() for name in figures)
+    lines = [f"{'medians':<32}" + "".join(f"{load:>14}" for load in loads)]
+    lines += [
+        f"{name:<32}" + "".join(f"{figures.get(name, '-')!s:>14}" for figures in loads.values()) for name in names
+    ]
+    for section in (name for name in result if name not in loads):
+        lines += ["", section, *(f"  {name:<30}{figure}" for name, figure in result[section].items())]
+    return "\n".join(lines)

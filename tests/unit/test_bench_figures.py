@@ -1,4 +1,4 @@
-from deploy.bench.figures import latencies_ms, medians
+from deploy.bench.figures import latencies_ms, medians, table_of_loads
 
 
 def test_each_figure_has_its_own_median() -> None:
@@ -14,3 +14,25 @@ def test_a_latency_is_one_that_was_measured() -> None:
     }
     assert latencies_ms([0.0125]) == {"p50_ms": 12.5, "p99_ms": 12.5, "max_ms": 12.5}
     assert latencies_ms([]) == {}
+
+
+def test_loads_stand_side_by_side() -> None:
+    result = {
+        "gateway": {"audited": True},
+        "single": {"cpu": 53.1},
+        "batch": {"cpu": 8.2, "events": 100},
+        "runs": {"single": [53.1], "batch": [8.2]},
+    }
+    table = [line.split() for line in table_of_loads(result).splitlines()]
+    assert table == [
+        ["medians", "single", "batch"],
+        ["cpu", "53.1", "8.2"],
+        ["events", "-", "100"],
+        [],
+        ["gateway"],
+        ["audited", "True"],
+        [],
+        ["runs"],
+        ["single", "[53.1]"],
+        ["batch", "[8.2]"],
+    ]

@@ -6,10 +6,12 @@ import json
 from types import ModuleType
 from typing import Any, Final
 
-from deploy.commands.bench import closer, closing, engine, gateway, verdict
+from deploy.commands.bench import closer, closing, curve, engine, gateway, plot, verdict
 
 PARTS: Final[dict[str, tuple[str, ModuleType]]] = {
     "engine": ("events per second through one worker process", engine),
+    "curve": ("the engine's throughput and memory as one thing after the other is varied", curve),
+    "plot": ("a picture of what 'tally bench curve' has measured", plot),
     "gateway": ("requests and batched events per second through one gateway process", gateway),
     "verdict": ("how long a usage event waits for its verdict over HTTP", verdict),
     "closer": ("invoices per second that one closer process writes", closer),

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from deploy.bench import gateway
+from deploy.bench.figures import table_of_loads
 from deploy.flags import whole_number
 
 
@@ -24,3 +25,6 @@ async def bench(arguments: argparse.Namespace) -> dict[str, Any]:
         tuple(arguments.connections), tuple(arguments.batches), arguments.seconds, arguments.runs
     )
     return await gateway.bench(loads)
+
+
+table = table_of_loads

@@ -4,6 +4,7 @@ import argparse
 from typing import Any
 
 from deploy.bench import verdict
+from deploy.bench.figures import table_of_loads
 from deploy.flags import whole_number
 
 
@@ -22,3 +23,6 @@ async def bench(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure."""
     loads = verdict.VerdictLoads(tuple(arguments.rate), tuple(arguments.clients), arguments.seconds, arguments.runs)
     return await verdict.bench(loads)
+
+
+table = table_of_loads
