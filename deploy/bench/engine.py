@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from deploy.bench import peer, tally
-from deploy.bench.measure import Circumstances
+from deploy.bench.measure import Circumstances, medians
 from deploy.bench.stage import stage
-from deploy.bench.window import Figures, as_wire, medians
+from deploy.bench.window import Figures
 from deploy.bench.worker import NOTHING, Own
 from deploy.bench.workload import Workload
 from schemas.errors import OperatorError
@@ -54,10 +54,10 @@ async def bench(workload: Workload, options: Options) -> dict[str, Any]:
                 if other is not None:
                     others.append(await peer.run(filled, other, options.processes, options.peer_commit_ms))
     result: dict[str, Any] = {"engine": medians(own)}
-    runs = {"engine": as_wire(own)}
+    runs = {"engine": [asdict(run) for run in own]}
     if other is not None:
         result |= {"peer": medians(others), "ratios": _ratios(own, others)}
-        runs["peer"] = as_wire(others)
+        runs["peer"] = [asdict(run) for run in others]
         circumstances |= other.versions
     told = {**asdict(options), "peer": None if options.peer is None else str(options.peer)}
     return {**result, "runs": runs, "workload": asdict(workload), "options": told, "circumstances": circumstances}

@@ -4,12 +4,17 @@ import contextlib
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 from deploy.local.jars import KAFKA_VERSION
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _KIB_IN_MIB = 1024
@@ -57,6 +62,19 @@ def resident_peak_mib(pid: int) -> int:
 def _memory_mib(pid: int, name: str) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) // _KIB_IN_MIB
+
+
+def medians(runs: Sequence["DataclassInstance"]) -> dict[str, Any]:
+    """Of several runs, each figure the median of its own; what is true or not, is where it is in every run."""
+    wires = [asdict(run) for run in runs]
+    return {name: _median([wire[name] for wire in wires]) for name in wires[0]}
+
+
+def _median(found: Sequence[Any]) -> Any:
+    if isinstance(found[0], bool):
+        return all(found)
+    middle = median(found)
+    return round(middle) if isinstance(found[0], int) else round(middle, 3)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import asyncio
 import shutil
 import struct
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +133,7 @@ async def _admin(kafka: str) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.close()
 
 
-async def _committed(stage: Stage) -> AsyncIterator[Committed]:
+async def _committed(stage: Stage) -> AsyncGenerator[Committed]:
     """The offsets that its group has committed, with the events; without end."""
     settings, loop = stage.settings, asyncio.get_running_loop()
     topic = settings.topic(Topic.USAGE_EVENTS)

@@ -1,6 +1,6 @@
 """Tally's side of a benchmark: workers on a stage, and what they have committed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from deploy.bench.exact import is_exact
 from deploy.bench.stage import Stage
@@ -19,7 +19,7 @@ async def run(stage: Stage, processes: int, own: Own = NOTHING) -> Figures:
     return window.figures(await is_exact(stage.settings, stage.expected))
 
 
-async def decided(settings: Settings) -> AsyncIterator[Committed]:
+async def decided(settings: Settings) -> AsyncGenerator[Committed]:
     """The events of the committed positions, by the broker's append times; without end."""
     received: dict[int, int] = {}
     commits, at = 0, 0

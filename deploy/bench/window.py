@@ -2,10 +2,10 @@
 
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass, fields
-from statistics import median
-from typing import Any, Final, NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from deploy.bench.measure import cpu_seconds_of_all, resident_mib, resident_peak_mib
 from deploy.bench.workload import Workload
@@ -77,27 +77,13 @@ class Window:
 
 
 async def watch(
-    progress_of: AsyncIterator[Committed], processes: Sequence[Process], broker_pid: int, workload: Workload
+    progress_of: AsyncGenerator[Committed], processes: Sequence[Process], broker_pid: int, workload: Workload
 ) -> Window:
-    """Follow what is committed until it is everything. Raises OperatorError where a process ends, or nothing is
-    committed for a long time."""
-    moments: list[Moment] = []
-    moved_at = time.monotonic()
-    progress = Progress("events decided", workload.total)
-    async for committed in progress_of:
-        if any(process.returncode is not None for process in processes):
-            raise OperatorError("A process that is measured has ended; look at what it says above.")
-        if time.monotonic() > moved_at + STALLED_SECONDS_MAX:
-            raise OperatorError(f"Nothing was decided for {STALLED_SECONDS_MAX} s; look at what is said above.")
-        if committed.events == (moments[-1].committed.events if moments else 0):
-            continue
+    """Measure until all of the workload is committed. Raises as followed() does."""
+    moments = []
+    async for committed in followed(progress_of, processes, workload.total):
         cpu = cpu_seconds_of_all(process.pid for process in processes)
         moments.append(Moment(committed, cpu, cpu_seconds_of_all([broker_pid])))
-        moved_at = time.monotonic()
-        progress.set(committed.events)
-        if committed.events >= workload.total:
-            progress.finish()
-            break
     first, last = _bounds(moments, workload)
     return Window(
         first,
@@ -107,31 +93,37 @@ async def watch(
     )
 
 
+async def followed(
+    progress_of: AsyncGenerator[Committed], processes: Sequence[Process], total: int
+) -> AsyncIterator[Committed]:
+    """Each commit, until so many events are. Raises OperatorError where a process ends, or nothing is committed for a
+    long time."""
+    events, moved_at = 0, time.monotonic()
+    progress = Progress("events decided", total)
+    async with aclosing(progress_of):
+        async for committed in progress_of:
+            if any(process.returncode is not None for process in processes):
+                raise OperatorError("A process that is measured has ended; look at what it says above.")
+            if time.monotonic() > moved_at + STALLED_SECONDS_MAX:
+                raise OperatorError(f"Nothing was decided for {STALLED_SECONDS_MAX} s; look at what is said above.")
+            if committed.events == events:
+                continue
+            events, moved_at = committed.events, time.monotonic()
+            progress.set(events)
+            yield committed
+            if events >= total:
+                progress.finish()
+                return
+
+
 def _bounds(moments: Sequence[Moment], workload: Workload) -> tuple[Moment, Moment]:
     """The first commit with the warm-up in it, and the last one after which there was more to do: a commit of the rest
     comes late by as much as the wait for more."""
     first = next(moment for moment in moments if moment.committed.events >= workload.before)
-    *others, last = moments
-    for moment in reversed(others):
+    later = [moment for moment in moments if moment.committed.at > first.committed.at]
+    if not later:
+        raise OperatorError("All events were decided in one commit after the warm-up: measure more, with --events.")
+    for moment in reversed(later[:-1]):
         if moment.committed.events - first.committed.events >= LEAST_SHARE * workload.events:
             return first, moment
-    if first is last or first.committed.at >= last.committed.at:
-        raise OperatorError("All events were decided in one commit after the warm-up: measure more, with --events.")
-    return first, last
-
-
-def medians(runs: Sequence[Figures]) -> dict[str, Any]:
-    """Each figure the median of its own; audited, if all of them are."""
-    names = [field.name for field in fields(Figures) if field.name != "audited"]
-    figures = {name: _median([getattr(run, name) for run in runs]) for name in names}
-    return {**figures, "audited": all(run.audited for run in runs)}
-
-
-def _median(found: Sequence[float]) -> float:
-    middle = median(found)
-    return round(middle) if isinstance(found[0], int) else round(middle, 3)
-
-
-def as_wire(runs: Sequence[Figures]) -> list[dict[str, Any]]:
-    """All figures of all runs."""
-    return [asdict(run) for run in runs]
+    return first, later[-1]

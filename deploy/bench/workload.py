@@ -87,7 +87,7 @@ async def publish_catalog(producer: AIOKafkaProducer, settings: Settings, worklo
     await asyncio.gather(*futures)
 
 
-def _usage(workload: Workload, expected: Expected) -> Iterator[tuple[str, bytes]]:
+def usage(workload: Workload, expected: Expected) -> Iterator[tuple[str, bytes]]:
     """Key and value of each event; some are sent twice, once the stored keys are there."""
     chance = random.Random(workload.seed)  # noqa: S311 - repeatable, not secret
     recent: list[tuple[str, bytes]] = []
@@ -121,7 +121,7 @@ async def publish_usage(producer: AIOKafkaProducer, settings: Settings, workload
     progress = Progress("events in the topic", workload.total)
     records = (
         (partition_of(subscription_id, workload.partitions), subscription_id.encode(), value)
-        for subscription_id, value in _usage(workload, expected)
+        for subscription_id, value in usage(workload, expected)
     )
     await publish(producer, settings.topic(Topic.USAGE_EVENTS), records, progress)
     return expected

@@ -6,10 +6,12 @@ import json
 from types import ModuleType
 from typing import Any, Final
 
-from deploy.commands.bench import closer, closing, curve, engine, gateway, plot, verdict
+from deploy.commands.bench import closer, closing, curve, engine, gateway, latency, plot, recovery, verdict
 
 PARTS: Final[dict[str, tuple[str, ModuleType]]] = {
-    "engine": ("events per second through one worker process", engine),
+    "engine": ("events per second through worker processes, also beside a Kafka Streams program", engine),
+    "latency": ("from the sending of an event to its commit, at a steady rate", latency),
+    "recovery": ("records per second that a worker restores which has lost its state", recovery),
     "curve": ("the engine's throughput and memory as one thing after the other is varied", curve),
     "plot": ("a picture of what 'tally bench curve' has measured", plot),
     "gateway": ("requests and batched events per second through one gateway process", gateway),
