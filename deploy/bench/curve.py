@@ -46,11 +46,13 @@ class Usage:
     runs: int
 
     async def measured(self, point: Point, measure: Measure) -> dict[str, Any]:
-        """The point with its figures, and where they were measured."""
+        """The point with its figures, and where they were measured. Raises OperatorError where a count is wrong."""
         workload = Workload(
             self.events, point.subscriptions, point.partitions, self.seed, self.warm_up, point.stored_keys
         )
         result = await measure(workload, engine.Options(runs=self.runs, batch_records=point.batch_records))
+        if not result["engine"]["audited"]:
+            raise OperatorError(f"What was counted at {point} is not what was sent; its figures are worth nothing.")
         return {**asdict(point), "engine": result["engine"], "circumstances": result["circumstances"]}
 
 

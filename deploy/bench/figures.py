@@ -1,28 +1,13 @@
-"""Figures of several runs made into one, of many latencies into three, and of several loads into a table."""
+"""One figure of many latencies, and the figures of several loads side by side."""
 
 from collections.abc import Mapping, Sequence
-from statistics import median_low
-from typing import Any, Final
-
-Figures = Mapping[str, float]
-
-_SHARES: Final = {"p50_ms": 0.5, "p99_ms": 0.99, "max_ms": 1.0}
+from typing import Any
 
 
-def medians(runs: Sequence[Figures]) -> dict[str, float]:
-    """Of each figure its own median over the runs that have it: a figure that was measured."""
-    names = dict.fromkeys(name for run in runs for name in run)
-    return {name: median_low(run[name] for run in runs if name in run) for name in names}
-
-
-def latencies_ms(seconds: Sequence[float]) -> dict[str, float]:
-    """What half, 99 in 100 and all of them took at the most, in ms; nothing of none."""
+def percentile_ms(seconds: Sequence[float], share: float) -> float:
+    """What this share of them took at the most, in ms: one that was measured, or 0 where none was."""
     ordered = sorted(seconds)
-    return {
-        name: round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1_000, 1)
-        for name, share in _SHARES.items()
-        if ordered
-    }
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1_000, 1) if ordered else 0.0
 
 
 def table_of_loads(result: Mapping[str, Any]) -> str:

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.bench.connections import Caller, Connection, HttpAnswer
-from deploy.bench.figures import medians
-from deploy.bench.measure import Circumstances, cpu_seconds, resident_mib
+from deploy.bench.measure import Circumstances, cpu_seconds, medians, resident_mib
 from deploy.bench.unpublished import unpublished
 from deploy.local.stack import Stack, StackOptions
 from deploy.log import reader
@@ -53,6 +52,35 @@ class GatewayLoads:
         }
 
 
+@dataclass(frozen=True)
+class Load:
+    """What one load came to. CPU is the gateway's; of it, the broker and the process that sends it is said how many
+    cores they took."""
+
+    requests_per_s: int
+    events_per_s: int
+    cpu_us_per_request: float
+    cpu_us_per_event: float
+    gateway_cores: float
+    broker_cores: float
+    load_cores: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The same load on a gateway that publishes nothing, and how many times as much CPU the other took for it."""
+
+    unpublished_requests_per_s: int
+    unpublished_cpu_us_per_request: float
+    ratio_to_unpublished: float
+
+    @classmethod
+    def of(cls, own: Load, other: Load) -> "Comparison":
+        """Of two loads that ran one after the other."""
+        ratio = round(own.cpu_us_per_event / other.cpu_us_per_event, 2)
+        return cls(other.requests_per_s, other.cpu_us_per_request, ratio)
+
+
 async def bench(loads: GatewayLoads) -> dict[str, Any]:
     """Medians over the runs; `audited` says whether the topic holds just what was acknowledged, each event once."""
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
@@ -73,13 +101,13 @@ async def bench(loads: GatewayLoads) -> dict[str, Any]:
     return {
         "gateway": summary,
         **{name: _figures(pairs) for name, pairs in runs.items()},
-        "runs": {name: [first["cpu_us_per_event"] for first, _ in pairs] for name, pairs in runs.items()},
+        "runs": {name: [own.cpu_us_per_event for own, _ in pairs] for name, pairs in runs.items()},
         "workload": asdict(loads),
         "circumstances": asdict(Circumstances.here()),
     }
 
 
-_Pair = tuple[dict[str, float], dict[str, float]]
+_Pair = tuple[Load, Load]
 """The same load on the gateway, and on the one that publishes nothing."""
 
 
@@ -96,18 +124,8 @@ async def _in_turn(loads: GatewayLoads, publishing: "_Gateway", other: "_Gateway
     return pairs
 
 
-def _figures(pairs: Sequence[_Pair]) -> dict[str, float]:
-    other = medians([second for _, second in pairs])
-    ratios = [
-        {"ratio_to_unpublished": round(first["cpu_us_per_event"] / second["cpu_us_per_event"], 2)}
-        for first, second in pairs
-    ]
-    return {
-        **medians([first for first, _ in pairs]),
-        "unpublished_requests_per_s": other["requests_per_s"],
-        "unpublished_cpu_us_per_request": other["cpu_us_per_request"],
-        **medians(ratios),
-    }
+def _figures(pairs: Sequence[_Pair]) -> dict[str, Any]:
+    return {**medians([own for own, _ in pairs]), **medians([Comparison.of(own, other) for own, other in pairs])}
 
 
 class _Gateway:
@@ -119,24 +137,23 @@ class _Gateway:
         self.sent = 0
         """Events that were sent, all of which are acknowledged between two loads."""
 
-    async def load(self, connections: int, batch: int, seconds: float) -> dict[str, float]:
-        """Send as fast as answers come. CPU is the gateway's; of the broker and of this process, which sends, it is
-        said how many cores they took."""
+    async def load(self, connections: int, batch: int, seconds: float) -> Load:
+        """Send as fast as answers come."""
         async with self._caller.connections(connections) as made:
             await self._send(made, batch, seconds * WARM_UP_SHARE)
             used, own, begun = self._used(), time.process_time(), time.monotonic()
             requests = await self._send(made, batch, seconds)
             elapsed, own = time.monotonic() - begun, time.process_time() - own
         gateway, broker = (max(TICK_SECONDS, now - before) for now, before in zip(self._used(), used, strict=True))
-        return {
-            "requests_per_s": round(requests / elapsed),
-            "events_per_s": round(requests * batch / elapsed),
-            "cpu_us_per_request": round(gateway / requests * 1e6, 1),
-            "cpu_us_per_event": round(gateway / requests / batch * 1e6, 2),
-            "gateway_cores": round(gateway / elapsed, 2),
-            "broker_cores": round(broker / elapsed, 2),
-            "load_cores": round(own / elapsed, 2),
-        }
+        return Load(
+            requests_per_s=round(requests / elapsed),
+            events_per_s=round(requests * batch / elapsed),
+            cpu_us_per_request=round(gateway / requests * 1e6, 1),
+            cpu_us_per_event=round(gateway / requests / batch * 1e6, 2),
+            gateway_cores=round(gateway / elapsed, 2),
+            broker_cores=round(broker / elapsed, 2),
+            load_cores=round(own / elapsed, 2),
+        )
 
     def _used(self) -> list[float]:
         return [cpu_seconds(pid) for pid in self._pids]

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from deploy.bench.connections import Caller, Connection, HttpAnswer
-from deploy.bench.figures import latencies_ms, medians
-from deploy.bench.measure import Circumstances, cpu_seconds, resident_mib
+from deploy.bench.figures import percentile_ms
+from deploy.bench.measure import Circumstances, cpu_seconds, medians, resident_mib
 from deploy.local.stack import Stack, StackOptions
 from deploy.log import ledger_of
 from deploy.month import create_catalog, subscriptions
@@ -35,8 +35,8 @@ WARM_UP_SHARE = 0.1
 """So long is the load sent before it is measured."""
 REPEAT_EVERY = 50
 DECIDED_SECONDS_MAX = 60
-PROCESSES = {"gateway": "gateway", "worker": "aggregator", "broker": "kafka"}
-"""Whose CPU is told, and what they are called in the stack."""
+PROCESSES = ("gateway", "aggregator", "kafka")
+"""Whose CPU is told."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,25 @@ class VerdictLoads:
     runs: int
 
 
+@dataclass(frozen=True)
+class Waits:
+    """What one load came to: latencies of what was recorded, and of duplicates (0 where there were none); CPU of all
+    threads, and how many cores the process took that sends the load."""
+
+    requests: int
+    requests_per_s: float
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    duplicates: int
+    duplicates_p50_ms: float
+    duplicates_max_ms: float
+    gateway_cpu_us_per_request: float
+    aggregator_cpu_us_per_request: float
+    kafka_cpu_us_per_request: float
+    load_cores: float
+
+
 async def bench(loads: VerdictLoads) -> dict[str, Any]:
     """Medians over the runs, of which each has all loads in turn; `audited` says whether every event was counted just
     once."""
@@ -58,19 +77,19 @@ async def bench(loads: VerdictLoads) -> dict[str, Any]:
             async with Api(target) as api:
                 await create_catalog(api)
             usage = _Usage(Caller(target.http, target.api_key))
-            pids = {who: _pid(stack, name) for who, name in PROCESSES.items()}
+            pids = {name: _pid(stack, name) for name in PROCESSES}
             runs = await _in_turn(loads, usage, pids)
             summary = {
                 "audited": await _is_counted_once(target.kafka, usage),
                 "recorded": usage.answers["recorded"],
                 "duplicates": usage.answers["duplicate"],
                 "pending": usage.answers["pending"],
-                **{f"{who}_resident_mib": resident_mib(pid) for who, pid in pids.items()},
+                **{f"{name}_resident_mib": resident_mib(pid) for name, pid in pids.items()},
             }
     return {
         "verdict": summary,
-        **{name: medians(figures) for name, figures in runs.items()},
-        "runs": {name: [run["p99_ms"] for run in figures] for name, figures in runs.items()},
+        **{name: medians(waits) for name, waits in runs.items()},
+        "runs": {name: [run.p99_ms for run in waits] for name, waits in runs.items()},
         "workload": asdict(loads),
         "circumstances": asdict(Circumstances.here()),
     }
@@ -82,8 +101,8 @@ def _pid(stack: Stack, name: str) -> int:
     return pid
 
 
-async def _in_turn(loads: VerdictLoads, usage: "_Usage", pids: dict[str, int]) -> dict[str, list[dict[str, float]]]:
-    runs: dict[str, list[dict[str, float]]] = {
+async def _in_turn(loads: VerdictLoads, usage: "_Usage", pids: dict[str, int]) -> dict[str, list[Waits]]:
+    runs: dict[str, list[Waits]] = {
         name: []
         for name in (*(f"rate_{rate}" for rate in loads.rates), *(f"clients_{count}" for count in loads.clients))
     }
@@ -102,23 +121,28 @@ async def _in_turn(loads: VerdictLoads, usage: "_Usage", pids: dict[str, int]) -
     return runs
 
 
-async def _measured(load: Awaitable[None], usage: "_Usage", pids: dict[str, int]) -> dict[str, float]:
-    """The figures of a load: latencies of what was recorded, and of duplicates; CPU a request, of all threads."""
+async def _measured(load: Awaitable[None], usage: "_Usage", pids: dict[str, int]) -> Waits:
     usage.took.clear()
     usage.repeats_took.clear()
-    used, own, begun = {who: cpu_seconds(pid) for who, pid in pids.items()}, time.process_time(), time.monotonic()
+    used, own, begun = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.process_time(), time.monotonic()
     await load
     elapsed, own = time.monotonic() - begun, time.process_time() - own
     requests = len(usage.took) + len(usage.repeats_took)
-    cpu = {who: (cpu_seconds(pid) - used[who]) / requests for who, pid in pids.items()}
-    return {
-        "requests": requests,
-        "requests_per_s": round(requests / elapsed, 1),
-        **latencies_ms(usage.took),
-        **{f"duplicates_{name}": took for name, took in latencies_ms(usage.repeats_took).items()},
-        **{f"{who}_cpu_us_per_request": round(seconds * 1e6) for who, seconds in cpu.items()},
-        "load_cores": round(own / elapsed, 2),
-    }
+    cpu_us = {name: round((cpu_seconds(pid) - used[name]) / requests * 1e6) for name, pid in pids.items()}
+    return Waits(
+        requests=requests,
+        requests_per_s=round(requests / elapsed, 1),
+        p50_ms=percentile_ms(usage.took, 0.5),
+        p99_ms=percentile_ms(usage.took, 0.99),
+        max_ms=percentile_ms(usage.took, 1),
+        duplicates=len(usage.repeats_took),
+        duplicates_p50_ms=percentile_ms(usage.repeats_took, 0.5),
+        duplicates_max_ms=percentile_ms(usage.repeats_took, 1),
+        gateway_cpu_us_per_request=cpu_us["gateway"],
+        aggregator_cpu_us_per_request=cpu_us["aggregator"],
+        kafka_cpu_us_per_request=cpu_us["kafka"],
+        load_cores=round(own / elapsed, 2),
+    )
 
 
 @dataclass

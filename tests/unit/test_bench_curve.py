@@ -23,7 +23,7 @@ VARIED = {
 
 
 class Engine:
-    """Takes no time; its figures are a function of the point."""
+    """Takes no time; its figures are a function of the point; those of another seed are wrong."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Workload, Options]] = []
@@ -33,6 +33,7 @@ class Engine:
         figures = {
             "events_per_s": round(90_000 * options.batch_records / (options.batch_records + 1_500))
             - workload.stored_keys // 2_000,
+            "audited": workload.seed == USAGE.seed,
             "resident_peak_mib": 250 + options.batch_records // 100 + workload.stored_keys // 200_000,
         }
         here = {"cores": 2, "cpu": "a made-up processor", "commit": "1234567"}
@@ -68,6 +69,13 @@ async def test_points_of_other_usage_are_not_mixed(tmp_path: Path) -> None:
     await bench({}, USAGE, file, Engine().bench)
     with pytest.raises(OperatorError, match=r"events=100.*another --file"):
         await bench({}, Usage(events=200, warm_up=10, seed=1, runs=1), file, Engine().bench)
+
+
+async def test_what_was_counted_wrongly_is_no_point(tmp_path: Path) -> None:
+    file = tmp_path / "curve.json"
+    with pytest.raises(OperatorError, match="not what was sent"):
+        await bench({}, Usage(events=100, warm_up=10, seed=666, runs=1), file, Engine().bench)
+    assert not file.exists()
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"points": [{}], "usage": {}}', '{"points": []}'])

@@ -1,19 +1,11 @@
-from deploy.bench.figures import latencies_ms, medians, table_of_loads
+from deploy.bench.figures import percentile_ms, table_of_loads
 
 
-def test_each_figure_has_its_own_median() -> None:
-    runs = [{"rate": 3, "cpu": 10}, {"rate": 1, "cpu": 30}, {"rate": 2, "cpu": 20, "seen_once": 7}]
-    assert medians(runs) == {"rate": 2, "cpu": 20, "seen_once": 7}
-
-
-def test_a_latency_is_one_that_was_measured() -> None:
-    assert latencies_ms([number / 1_000 for number in range(200, 0, -1)]) == {
-        "p50_ms": 101,
-        "p99_ms": 199,
-        "max_ms": 200,
-    }
-    assert latencies_ms([0.0125]) == {"p50_ms": 12.5, "p99_ms": 12.5, "max_ms": 12.5}
-    assert latencies_ms([]) == {}
+def test_a_percentile_is_a_latency_that_was_measured() -> None:
+    descending = [number / 1_000 for number in range(200, 0, -1)]
+    assert [percentile_ms(descending, share) for share in (0.5, 0.99, 1)] == [101, 199, 200]
+    assert [percentile_ms([0.0125], share) for share in (0.5, 0.99, 1)] == [12.5] * 3
+    assert percentile_ms([], 0.99) == 0
 
 
 def test_loads_stand_side_by_side() -> None:
