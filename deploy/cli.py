@@ -1,4 +1,4 @@
-"""The command `tally`: each subcommand reads its settings once and hands them to the part that does the work."""
+"""The command line: each subcommand reads its settings once and hands them to the part that does the work."""
 
 import argparse
 import asyncio
@@ -16,7 +16,7 @@ from deploy.metrics import introduce
 from deploy.watchdog import watched
 from schemas.errors import OperatorError
 
-log = logging.getLogger("deploy.cli")  # also where it is __main__
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,3 @@ def _runner(part: Part, kind: Any) -> Callable[[argparse.Namespace], Awaitable[N
 def _named(place: str) -> Any:
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
-
-
-if __name__ == "__main__":
-    main()

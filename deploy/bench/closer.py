@@ -127,7 +127,7 @@ async def _publish(settings: Settings, workload: ClosedWorkload) -> ExpectedInvo
 @asynccontextmanager
 async def _closer(settings: Settings) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", "--log-level", "warning", "closer"),
+        *(sys.executable, "-m", "deploy", "--log-level", "warning", "closer"),
         env={**os.environ, "TALLY_KAFKA": settings.kafka, "TALLY_DATABASE_URL": settings.database_url},
     )
     try:

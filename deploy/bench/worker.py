@@ -30,7 +30,7 @@ async def worker(
         **{f"TALLY_{name.upper()}": str(value) for name, value in own.items()},
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", "aggregator"), env=environment, stderr=stderr
+        *(sys.executable, "-m", "deploy", "aggregator"), env=environment, stderr=stderr
     )
     try:
         yield process

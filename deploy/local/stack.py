@@ -154,7 +154,7 @@ class Stack:
         await self._supervisor.start(
             Command(
                 name=name,
-                argv=(sys.executable, "-m", "deploy.cli", part),
+                argv=(sys.executable, "-m", "deploy", part),
                 env=environment,
                 log=self._options.data / "logs" / f"{name}.log",
                 ready=ready if is_awaited else None,

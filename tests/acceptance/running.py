@@ -20,7 +20,7 @@ EVENTUALLY_SECONDS = 60
 
 def tally(*arguments: str) -> list[str]:
     """The command line of a subcommand."""
-    return [sys.executable, "-m", "deploy.cli", *arguments]
+    return [sys.executable, "-m", "deploy", *arguments]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Running:
             parent = int((directory / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, IndexError):
             return False  # it has ended meanwhile
-        return parent == self.process.pid and part.encode() in words and b"deploy.cli" in words
+        return parent == self.process.pid and part.encode() in words and b"deploy" in words
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:

@@ -47,7 +47,7 @@ async def restore(stack: ChaosStack, copy: Path) -> None:
 async def rebuild_catalog(stack: ChaosStack) -> None:
     """Do what an operator is told to do, once closer and projector have gone on."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", "catalog", "rebuild"),
+        *(sys.executable, "-m", "deploy", "catalog", "rebuild"),
         *("--kafka", stack.target.kafka, "--database-url", stack.target.database_url),
         cwd=REPOSITORY,
         stdout=asyncio.subprocess.PIPE,

@@ -230,7 +230,7 @@ class ChaosStack:
         }
         command = Command(
             name=name,
-            argv=(sys.executable, "-m", "deploy.cli", kind),
+            argv=(sys.executable, "-m", "deploy", kind),
             env=environment,
             cwd=REPOSITORY,
             log=self.log_file(name),

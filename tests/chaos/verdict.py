@@ -109,7 +109,7 @@ async def audit(stack: ChaosStack) -> list[str]:
     report = stack.directory / "audit.json"
     target = ("--kafka", stack.target.kafka, "--database-url", stack.target.database_url)
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", "audit", *target, "--partitions", str(stack.partitions)),
+        *(sys.executable, "-m", "deploy", "audit", *target, "--partitions", str(stack.partitions)),
         *("--processes", "1", "--report", str(report)),
         cwd=REPOSITORY,
         stdout=asyncio.subprocess.DEVNULL,

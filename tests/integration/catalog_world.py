@@ -67,7 +67,7 @@ class World:
     async def tally(self, *arguments: str) -> tuple[int, str, str]:
         """Exit code, output and errors of a command."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.cli", "--log-level", "warning", *arguments),
+            *(sys.executable, "-m", "deploy", "--log-level", "warning", *arguments),
             env={
                 **os.environ,
                 "TALLY_KAFKA": self.kafka,

@@ -52,7 +52,7 @@ async def recount(subscription_id: str, *flags: str) -> tuple[int, str, str]:
 async def run_tally(command: Sequence[str]) -> tuple[int, str, str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TALLY_")}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", *command, "--processes", "2"),
+        *(sys.executable, "-m", "deploy", *command, "--processes", "2"),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -14,7 +14,7 @@ async def held(world: World, *arguments: str, prefix: str | None = None) -> tupl
     """Exit code, lines of the output, and errors of the command."""
     settings = world.settings
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", "held", *arguments),
+        *(sys.executable, "-m", "deploy", "held", *arguments),
         env={
             **os.environ,
             "TALLY_DATABASE_URL": settings.database_url,

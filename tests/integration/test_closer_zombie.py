@@ -20,7 +20,7 @@ async def test_a_closer_that_was_stopped_for_longer_than_its_lease_writes_nothin
     settings = world.settings
     await world.close_periods([period("sub_1", calls(1))])
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", "closer"),
+        *(sys.executable, "-m", "deploy", "closer"),
         env={
             **os.environ,
             "TALLY_KAFKA": settings.kafka,

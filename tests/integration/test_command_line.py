@@ -36,7 +36,7 @@ def environment(**given: str) -> dict[str, str]:
 def tally(*arguments: str, cwd: Path, **given: str) -> subprocess.CompletedProcess[str]:
     """A finished run of the command."""
     return subprocess.run(
-        [sys.executable, "-m", "deploy.cli", *arguments],
+        [sys.executable, "-m", "deploy", *arguments],
         capture_output=True,
         text=True,
         cwd=cwd,
@@ -194,7 +194,7 @@ async def test_topics_that_differ_are_all_named_and_none_is_made(
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 async def test_a_demo_that_is_still_starting_stops_when_it_is_told_to(name: str, tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", "demo", *EVERYWHERE_FREE, "--data", str(tmp_path)),
+        *(sys.executable, "-m", "deploy", "demo", *EVERYWHERE_FREE, "--data", str(tmp_path)),
         stderr=asyncio.subprocess.PIPE,
         env=environment(),
     )
@@ -205,3 +205,19 @@ async def test_a_demo_that_is_still_starting_stops_when_it_is_told_to(name: str,
         rest = await process.stderr.read()
         assert await process.wait() == 130
     assert rest == b"tally: stopping\n"
+
+
+@pytest.mark.parametrize("command", ["gateway", "aggregator", "closer", "projector", "insights", "audit"])
+async def test_a_process_that_is_still_importing_handles_sigterm(command: str) -> None:
+    """Were there no handler, the signal would end it here too, but not where it is process 1: there it is dropped."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "importtime", "-m", "deploy", command),
+        stderr=asyncio.subprocess.PIPE,
+        env=environment(),
+    )
+    assert process.stderr is not None
+    async with asyncio.timeout(SECONDS_MAX):
+        await process.stderr.readuntil(b" argparse\n")
+        process.terminate()
+        await process.stderr.read()
+        assert await process.wait() == 128 + signal.SIGTERM

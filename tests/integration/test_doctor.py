@@ -34,7 +34,7 @@ async def tally(kafka_bootstrap: str, topic_prefix: str, tmp_path: Path) -> Asyn
 async def doctor(tally: Deployment, database_url: str, *flags: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
     """Its exit code, and by outcome what it found."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", "doctor", "--json", "--watch-seconds", "1", *flags),
+        *(sys.executable, "-m", "deploy", "doctor", "--json", "--watch-seconds", "1", *flags),
         *("--kafka", tally.settings.kafka, "--topic-prefix", tally.settings.topic_prefix),
         *("--database-url", database_url),
         env={**os.environ, "TALLY_STALLED_SECONDS": "1"},

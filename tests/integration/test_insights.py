@@ -62,7 +62,7 @@ class World:
     async def start(self, port: int) -> asyncio.subprocess.Process:
         """Start the insights."""
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.cli", "insights"),
+            *(sys.executable, "-m", "deploy", "insights"),
             env={
                 **os.environ,
                 "TALLY_KAFKA": self.settings.kafka,

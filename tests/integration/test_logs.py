@@ -35,7 +35,7 @@ async def running(part: str, directory: Path, **environment: str) -> AsyncIterat
     log = directory / f"{part}.log"
     with log.open("wb") as stderr:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.cli", "--log-level", "debug", part),
+            *(sys.executable, "-m", "deploy", "--log-level", "debug", part),
             env={**os.environ, "TALLY_STATE_DIR": str(directory / "state"), **environment},
             stderr=stderr,
         )

@@ -19,7 +19,7 @@ from tests.integration.usage_rows import reject
 async def redrive(world: DecidingWorld, *flags: str, key: str | None = None) -> tuple[int, list[str], str]:
     """Exit code, lines of the output, and errors."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", "redrive", "--url", world.gateway.url, *flags),
+        *(sys.executable, "-m", "deploy", "redrive", "--url", world.gateway.url, *flags),
         env={**os.environ, "TALLY_API_KEY": key or world.gateway.key},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -97,7 +97,7 @@ async def test_what_a_person_can_get_wrong_is_one_sentence(world: DecidingWorld,
         (["--data", str(tmp_path)], f"No Tally runs on {tmp_path}"),
     ):
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.cli", "redrive", *flags),
+            *(sys.executable, "-m", "deploy", "redrive", *flags),
             env=environment,
             stderr=asyncio.subprocess.PIPE,
         )

@@ -42,7 +42,7 @@ PARTITIONS = 2
 async def start(part: str, **environment: str) -> asyncio.subprocess.Process:
     """Start a part as a process."""
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "deploy.cli", "--log-level", "warning", part), env={**os.environ, **environment}
+        *(sys.executable, "-m", "deploy", "--log-level", "warning", part), env={**os.environ, **environment}
     )
 
 

@@ -63,7 +63,7 @@ class Statements(DecidingWorld):
     async def print_invoice(self, *arguments: str) -> tuple[int, str, str]:
         """Exit code, output and errors of `tally invoice`."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.cli", "invoice", *arguments, "--url", self.gateway.url),
+            *(sys.executable, "-m", "deploy", "invoice", *arguments, "--url", self.gateway.url),
             env={**os.environ, "TALLY_API_KEY": self.gateway.key},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

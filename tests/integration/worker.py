@@ -77,7 +77,7 @@ class Deployment:
     async def start_worker(self, **extra: str) -> asyncio.subprocess.Process:
         """Start a worker."""
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "deploy.cli", "--log-level", "warning", "aggregator"),
+            *(sys.executable, "-m", "deploy", "--log-level", "warning", "aggregator"),
             env=self.worker_environment(**extra),
             stderr=asyncio.subprocess.PIPE,
         )
