@@ -18,7 +18,7 @@ demo: $(READY) ## start everything on this machine, load a month of usage, show 
 
 test: $(READY) ## run all tests, those that measure how fast something recovers by themselves
 	$(BIN)/pytest tests/chaos
-	$(BIN)/pytest tests/acceptance tests/integration tests/unit tests/test_tidy.py --numprocesses 4 --dist loadgroup
+	$(BIN)/pytest tests/acceptance tests/bench tests/integration tests/unit tests/test_tidy.py --numprocesses 4 --dist loadgroup
 
 test-containers: $(READY) ## build the image, run deploy/compose.yaml, and some tests on servers in containers
 	$(BIN)/pytest tests/containers tests/integration/test_setup_command.py tests/integration/test_keys_command.py \
@@ -39,9 +39,10 @@ docs: $(READY) ## generate the pages and dashboards that are made of the code
 
 ci: lint test ## do what CI does
 
-bench: $(READY) ## measure the engine, the gateway, and closing
+bench: $(READY) ## measure the engine, the gateway, verdicts, and closing
 	$(BIN)/tally bench engine
 	$(BIN)/tally bench gateway
+	$(BIN)/tally bench verdict
 	$(BIN)/tally bench closing
 	$(BIN)/tally bench closing --periods 1000 --meters 300000
 
@@ -70,7 +71,7 @@ $(READY): requirements.lock pyproject.toml
 	    echo "Python's venv module is missing: install it (on Debian and Ubuntu the package python3-venv)." >&2; exit 1; }
 	@echo "Making the environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@echo "Installing $$(grep -c '==' requirements.lock) locked packages (about 470 MB on disk)"
+	@echo "Installing $$(grep -c '==' requirements.lock) locked packages (about 640 MB on disk)"
 	@[ -t 1 ] || quiet=--quiet; $(BIN)/python -m pip install $$quiet --disable-pip-version-check --no-input \
 	    --only-binary :all: --require-hashes -r requirements.lock || { \
 	    echo "The packages could not be installed: see pip's words above; without a network, point pip to a mirror." >&2; \

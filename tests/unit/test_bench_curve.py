@@ -1,6 +1,9 @@
 """The cost curve on points that are made up: what is measured, what not again, and the picture."""
 
+import re
 import struct
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -102,6 +105,14 @@ async def test_the_picture_has_its_size_and_differs_with_the_points(tmp_path: Pa
 def test_there_is_no_picture_without_the_point_where_the_lines_meet(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"partitions 8.*tally bench curve"):
         draw(Curve(USAGE, {}), tmp_path / "none.png")
+
+
+def test_who_has_no_matplotlib_is_told_how_to_get_it() -> None:
+    without = "import sys; sys.modules['matplotlib'] = None; from deploy.cli import main; main(sys.argv[1:])"
+    command = [sys.executable, "-c", without, "bench", "plot", "curve.json"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout) == (1, "")
+    assert re.fullmatch(r"(tally bench: |\{.*)Drawing needs matplotlib.*'make setup'.*\n", told.stderr)
 
 
 def test_counts_are_short() -> None:
