@@ -96,8 +96,14 @@ class Caller:
         return f"POST {path}{self._head}{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
     async def connect(self) -> Connection:
-        """A new connection."""
-        _, connection = await asyncio.get_running_loop().create_connection(Connection, self._host, self._port)
+        """A new connection. Raises OperatorError."""
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(Connection, self._host, self._port)
+        except OSError as error:
+            raise OperatorError(
+                f"No more connections can be opened ({error.strerror}); send less, or raise 'ulimit -n'."
+            ) from error
         return connection
 
     @asynccontextmanager

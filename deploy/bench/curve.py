@@ -101,14 +101,20 @@ def read(file: Path) -> Curve:
 
 
 def _begun(file: Path, usage: Usage) -> Curve:
+    """What the file has, which is there afterwards: that it can't be written is known before anything is measured."""
     curve = read(file) if file.exists() else Curve(usage, {})
     if curve.usage != usage:
         raise OperatorError(f"The points in {file} were measured with {curve.usage}; use the same, or another --file.")
+    try:
+        curve.save(file)
+    except OSError as error:
+        raise OperatorError(f"{file} can't be written ({error.strerror}); name another --file.") from error
     return curve
 
 
 async def bench(varied: dict[str, list[int]], usage: Usage, file: Path, measure: Measure = engine.bench) -> Curve:
-    """Measure all points that the file does not have yet. Raises OperatorError where its points are of other usage."""
+    """Measure all points that the file does not have yet. Raises OperatorError where its points are of other usage,
+    or it can't be written."""
     curve = _begun(file, usage)
     missing = [point for point in points(varied) if point not in curve.measured]
     for number, point in enumerate(missing, start=1):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.bench.connections import Caller, Connection, HttpAnswer
-from deploy.bench.measure import Circumstances, cpu_seconds, medians, resident_mib
+from deploy.bench.measure import Circumstances, cpu_seconds, medians, resident_mib, resident_peak_mib
 from deploy.bench.unpublished import unpublished
 from deploy.local.stack import Stack, StackOptions
 from deploy.log import reader
@@ -83,6 +83,7 @@ class Comparison:
 
 async def bench(loads: GatewayLoads) -> dict[str, Any]:
     """Medians over the runs; `audited` says whether the topic holds just what was acknowledged, each event once."""
+    circumstances = asdict(Circumstances.here())
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
         options = StackOptions(data=Path(directory), partitions=PARTITIONS, only_gateway=True)
         async with Stack(options, lambda _: None) as stack, unpublished(stack, Path(directory)) as (http, pid):
@@ -96,6 +97,7 @@ async def bench(loads: GatewayLoads) -> dict[str, Any]:
             summary = {
                 "events": publishing.sent,
                 "resident_mib": resident_mib(own),
+                "resident_peak_mib": resident_peak_mib(own),
                 "audited": await _is_logged_once(stack.kafka, publishing.sent),
             }
     return {
@@ -103,7 +105,7 @@ async def bench(loads: GatewayLoads) -> dict[str, Any]:
         **{name: _figures(pairs) for name, pairs in runs.items()},
         "runs": {name: [own.cpu_us_per_event for own, _ in pairs] for name, pairs in runs.items()},
         "workload": asdict(loads),
-        "circumstances": asdict(Circumstances.here()),
+        "circumstances": circumstances,
     }
 
 

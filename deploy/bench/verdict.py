@@ -38,6 +38,8 @@ DECIDED_SECONDS_MAX = 60
 PROCESSES = ("gateway", "aggregator", "kafka")
 """Whose CPU is told."""
 
+_SUBSCRIPTIONS = subscriptions()
+
 
 @dataclass(frozen=True)
 class VerdictLoads:
@@ -71,6 +73,7 @@ class Waits:
 async def bench(loads: VerdictLoads) -> dict[str, Any]:
     """Medians over the runs, of which each has all loads in turn; `audited` says whether every event was counted just
     once."""
+    circumstances = asdict(Circumstances.here())
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
         async with Stack(StackOptions(data=Path(directory), partitions=PARTITIONS), lambda _: None) as stack:
             target = Target.of_ready_line(stack.ready_line())
@@ -91,7 +94,7 @@ async def bench(loads: VerdictLoads) -> dict[str, Any]:
         **{name: medians(waits) for name, waits in runs.items()},
         "runs": {name: [run.p99_ms for run in waits] for name, waits in runs.items()},
         "workload": asdict(loads),
-        "circumstances": asdict(Circumstances.here()),
+        "circumstances": circumstances,
     }
 
 
@@ -214,9 +217,6 @@ def _event(number: int) -> dict[str, Any]:
         "eventKey": f"token_generated#{number:012d}",
         "quantity": f"{number % 1_000}.250000",
     }
-
-
-_SUBSCRIPTIONS = subscriptions()
 
 
 def _read(answer: HttpAnswer, event: dict[str, Any], first_id: str) -> tuple[str, str]:

@@ -78,7 +78,14 @@ async def test_what_was_counted_wrongly_is_no_point(tmp_path: Path) -> None:
     file = tmp_path / "curve.json"
     with pytest.raises(OperatorError, match="not what was sent"):
         await bench({}, Usage(events=100, warm_up=10, seed=666, runs=1), file, Engine().bench)
-    assert not file.exists()
+    assert read(file).measured == {}
+
+
+async def test_a_file_that_cannot_be_written_is_known_before_anything_is_measured(tmp_path: Path) -> None:
+    engine = Engine()
+    with pytest.raises(OperatorError, match="can't be written"):
+        await bench({}, USAGE, tmp_path / "no-such-folder" / "curve.json", engine.bench)
+    assert engine.asked == []
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"points": [{}], "usage": {}}', '{"points": []}'])

@@ -25,5 +25,11 @@ async def bench(arguments: argparse.Namespace) -> dict[str, Any]:
         raise OperatorError(
             f"Drawing needs {error.name}, which is not installed; draw in a checkout after 'make setup'."
         ) from error
-    plot.draw(curve.read(arguments.file), arguments.output)
+    measured = curve.read(arguments.file)
+    try:
+        plot.draw(measured, arguments.output)
+    except OSError as error:
+        raise OperatorError(
+            f"{arguments.output} can't be written ({error.strerror}); name another --output."
+        ) from error
     return {"output": str(arguments.output)}
