@@ -84,7 +84,7 @@ async def watch(
     async for committed in followed(progress_of, processes, workload.total):
         cpu = cpu_seconds_of_all(process.pid for process in processes)
         moments.append(Moment(committed, cpu, cpu_seconds_of_all([broker_pid])))
-    first, last = _bounds(moments, workload)
+    first, last = bounds(moments, workload)
     return Window(
         first,
         last,
@@ -116,7 +116,7 @@ async def followed(
                 return
 
 
-def _bounds(moments: Sequence[Moment], workload: Workload) -> tuple[Moment, Moment]:
+def bounds(moments: Sequence[Moment], workload: Workload) -> tuple[Moment, Moment]:
     """The first commit with the warm-up in it, and the last one after which there was more to do: a commit of the rest
     comes late by as much as the wait for more."""
     first = next(moment for moment in moments if moment.committed.events >= workload.before)
