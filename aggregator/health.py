@@ -32,13 +32,12 @@ Pages = Mapping[str, Callable[[], dict[str, Any]]]
 
 def serve(host: str, port: int, unready: Unready, pages: Pages | None = None) -> int:
     """Serve until the process ends; returns the port, which the system chooses where it is 0."""
-    READY.set_function(lambda: not unready())
+    look = _logged(unready)
+    READY.set_function(lambda: not look())
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         kind = _ServerV6 if family is socket.AF_INET6 else _Server
-        server = make_server(
-            host, port, health_app(unready, pages or {}), server_class=kind, handler_class=_SilentHandler
-        )
+        server = make_server(host, port, health_app(look, pages or {}), server_class=kind, handler_class=_SilentHandler)
     except (OSError, OverflowError) as error:
         raise OperatorError(
             f"/metrics can't listen on {host}:{port} ({error}): set TALLY_METRICS_HOST and TALLY_METRICS_PORT "
@@ -52,10 +51,8 @@ def serve(host: str, port: int, unready: Unready, pages: Pages | None = None) ->
 def health_app(unready: Unready, pages: Pages) -> "WSGIApplication":
     """The three routes and the pages; any other path is a 404."""
     metrics: Any = make_wsgi_app()
-    said: Sequence[str] = ()
 
     def answer(environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
-        nonlocal said
         path = environ.get("PATH_INFO", "")
         if path == "/metrics":
             answered: Iterable[bytes] = metrics(environ, start)
@@ -66,15 +63,27 @@ def health_app(unready: Unready, pages: Pages) -> "WSGIApplication":
             return _json(start, "200 OK", pages[path]())
         if path != "/health/ready":
             return _json(start, "404 Not Found", {"error": "There is nothing at this path.", "code": "not_found"})
-        before, said = said, unready()
-        if bool(said) is not bool(before):
-            log.warning("not ready: %s", " ".join(said)) if said else log.info("ready again")
-        if not said:
+        if not (said := unready()):
             return _json(start, "200 OK", {"status": "ready"})
         details = [{"field": None, "code": "unavailable", "message": sentence} for sentence in said]
         return _json(start, "503 Service Unavailable", {"error": said[0], "code": "unavailable", "details": details})
 
     return answer
+
+
+def _logged(unready: Unready) -> Unready:
+    """The same, but a change is in the log, whoever asks."""
+    is_ready = True
+
+    def look() -> Sequence[str]:
+        nonlocal is_ready
+        said = unready()
+        before, is_ready = is_ready, not said
+        if is_ready is not before:
+            log.info("ready again") if is_ready else log.warning("not ready: %s", " ".join(said))
+        return said
+
+    return look
 
 
 def _json(start: "StartResponse", status: str, document: dict[str, Any]) -> list[bytes]:

@@ -20,6 +20,9 @@ from deploy.metrics import LOGGED
 OWN: Final = ("schemas", "ingest", "aggregator", "deploy")
 """The packages that TALLY_LOG_LEVEL speaks of. Libraries only warn: their lines for debugging hold whole requests."""
 
+TRIED_AGAIN: Final = ("aiokafka", "faust", "mode")
+"""What these call an error, they try again, or what they raise ends the process, and our own code says so."""
+
 LEVELS: Final = ("debug", "info", "warning", "error")
 FORMATS: Final = ("auto", "json", "text")
 
@@ -75,10 +78,14 @@ def redacted(text: str) -> str:
     return text
 
 
+def _shown(value: object) -> object:
+    """A field as it is written: whatever is no number may hold a secret."""
+    return value if value is None or isinstance(value, int | float) else redacted(str(value))
+
+
 def _weigh(record: logging.LogRecord) -> bool:
-    """Give a line the level that it has for us, and count it. An error is a loss or a halt; what aiokafka calls one, it
-    tries again, and where that is in vain our own code says so."""
-    if record.levelno >= logging.ERROR and record.name.partition(".")[0] == "aiokafka":
+    """Give a line the level that it has for us, and count it. An error is a loss or a halt."""
+    if record.levelno >= logging.ERROR and record.name.partition(".")[0] in TRIED_AGAIN:
         record.levelno, record.levelname = logging.WARNING, "WARNING"
     LOGGED.labels(record.levelname.lower()).inc()
     return True
@@ -101,7 +108,7 @@ def _formatter(name: str, as_json: bool, has_colors: bool) -> logging.Formatter:
     def in_order(_logger: object, _method: str, fields: EventDict) -> Mapping[str, Any]:
         fields["part"] = name
         first = {key: fields.pop(key) for key in _FIRST if key in fields}
-        return {key: redacted(value) if isinstance(value, str) else value for key, value in {**first, **fields}.items()}
+        return {key: _shown(value) for key, value in {**first, **fields}.items()}
 
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[

@@ -36,7 +36,8 @@ Counters begin at 0 with each process: use `rate()` and `increase()`. A histogra
 | `partition` | the partitions of `usage-events`, from 0 on; `TALLY_PARTITIONS` of them |
 | `topic` | topics, without the prefix |
 | `verdict` | the counts of a ledger ([contract](contract.md#3-kafka)) |
-| `reason` | of a rejection its code ([contract](contract.md#2-http)); of a [held period](operations.md#held-periods) |
+| `reason` | of a rejection its code ([contract](contract.md#2-http)); of a [held period](operations.md#held-periods); \
+`unreadable`, `refused` of a record that the projector skipped |
 | `outcome` | `sent`, `lost` of an answer to a gateway; `recorded`, `pending` or the code of the refusal of an event; \
 `delivered`, `failed` (sent again later), `parked` (given up) of a webhook |
 | `route` | the API's routes as its documentation writes them; `none` for any other path |

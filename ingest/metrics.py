@@ -8,7 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-READY = Gauge("tally_gateway_ready", "1 where /health/ready said so when it was asked last.")
+READY = Gauge("tally_gateway_ready", "1 while /health/ready says so, looked at every 5 s.")
 REQUESTS = Counter(
     "tally_gateway_requests",
     "Requests by what they were answered; status none: the caller was gone before.",

@@ -23,8 +23,7 @@ QUANTITY_ONE: Final = 10**QUANTITY_PLACES
 PRICE_ONE: Final = 10**PRICE_PLACES
 
 _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?").fullmatch
-_PLAIN = re.compile(r"(0|[1-9][0-9]{0,13})(?:\.([0-9]{1,6}))?").fullmatch
-_PADDING = ("000000", "00000", "0000", "000", "00", "0", "")
+_SHIFT: Final[tuple[int, ...]] = tuple(10 ** (QUANTITY_PLACES - places) for places in range(QUANTITY_PLACES + 1))
 _TEXT_MAX: Final = 64
 
 
@@ -52,9 +51,18 @@ def scaled(value: Any, places: int = QUANTITY_PLACES) -> int:
 
 def quantity(value: Any) -> int:
     """A quantity in millionths, of a JSON number or string; raises as `scaled` does."""
-    if type(value) is str and (plain := _PLAIN(value)) is not None:  # nearly all traffic
-        fraction = plain[2]
-        return int(value) * QUANTITY_ONE if fraction is None else int(plain[1] + fraction + _PADDING[len(fraction)])
+    if type(value) is str:  # digits, perhaps with a point and more digits: nearly all traffic
+        whole, point, fraction = value.partition(".")
+        digits = whole + fraction
+        if (
+            digits.isdigit()
+            and digits.isascii()
+            and 0 < len(whole) <= WHOLE_DIGITS
+            and len(fraction) <= QUANTITY_PLACES
+            and (value[0] != "0" or whole == "0")
+            and (fraction or not point)
+        ):
+            return int(digits) * _SHIFT[len(fraction)]
     return scaled(value, QUANTITY_PLACES)
 
 

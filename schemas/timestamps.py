@@ -1,7 +1,7 @@
 """Times as whole milliseconds since 1970 UTC, and as RFC 3339 text on the wire ("2026-01-01T00:00:00.000Z")."""
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Final
 
@@ -17,10 +17,10 @@ _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9])(?:\.([0-9]{1,9})[0-9]*)?"
     r"(?:[Zz]|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))?"
 ).fullmatch
-_PLAIN = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})T((?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9])\.([0-9]{3})Z").fullmatch
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T").fullmatch
+_CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]").fullmatch
 _TEXT_MAX: Final = 64
 _DAY_SECONDS: Final = DAY_MS // SECOND_MS
-_FRACTION_TEXT: Final = tuple(f".{fraction:03d}Z" for fraction in range(SECOND_MS))
 
 
 def milliseconds(at: datetime) -> int:
@@ -49,11 +49,11 @@ def parse_timestamp(value: Any) -> int:
 
     Raises PydanticCustomError of type timestamp_invalid.
     """
-    if type(value) is str and (plain := _PLAIN(value)) is not None:  # as Tally itself writes it: nearly all traffic
-        day_ms = _day_ms(plain[1])
-        if day_ms is not None and TIMESTAMP_MIN_MS <= day_ms <= TIMESTAMP_MAX_MS:
-            return day_ms + _clock_ms(plain[2]) + int(plain[3])
-        raise _invalid()
+    if type(value) is str:  # as Tally itself writes it: nearly all traffic
+        try:
+            return _DAY_MS[value[:11]] + _CLOCK_MS[value[11:19]] + _FRACTION_MS[value[19:]]
+        except KeyError:
+            pass
     return _parse_any(value)
 
 
@@ -64,11 +64,13 @@ def parse_anchor(value: Any) -> int:
 
 def _parse_any(value: Any, min_ms: int = TIMESTAMP_MIN_MS) -> int:
     match = _RFC3339(value) if type(value) is str and len(value) <= _TEXT_MAX else None
-    day_ms = None if match is None else _day_ms(match[1])
-    if match is None or day_ms is None:
+    if match is None:
         raise _invalid(min_ms)
-    hours, minutes, seconds, fraction, sign, offset_hours, offset_minutes = match.groups()[1:]
-    at_ms = day_ms + _clock_ms(f"{hours}:{minutes}:{seconds}")
+    day, hours, minutes, seconds, fraction, sign, offset_hours, offset_minutes = match.groups()
+    try:
+        at_ms = milliseconds(datetime.fromisoformat(f"{day}T{hours}:{minutes}:{seconds}+00:00"))
+    except ValueError:
+        raise _invalid(min_ms) from None
     if fraction is not None:
         at_ms += int(fraction[:3].ljust(3, "0"))
     if sign is not None:
@@ -91,9 +93,9 @@ def optional_anchor(value: Any) -> int | None:
 
 def timestamp_text(at_ms: int) -> str:
     """'2026-01-01T00:00:00.000Z' of milliseconds since 1970."""
-    seconds, fraction = divmod(at_ms, SECOND_MS)
-    day, second = divmod(seconds, _DAY_SECONDS)
-    return _day_text(day) + _clock_text(second) + _FRACTION_TEXT[fraction]
+    seconds = at_ms // SECOND_MS
+    day, second = seconds // _DAY_SECONDS, seconds % _DAY_SECONDS
+    return f"{_DAY_TEXT[day]}{_CLOCK_TEXT[second]}{_FRACTION_TEXT[at_ms % SECOND_MS]}"
 
 
 def timestamp_of_own(text: str) -> int:
@@ -118,31 +120,58 @@ def optional_timestamp_text(at_ms: int | None) -> str | None:
     return None if at_ms is None else frequent_timestamp_text(at_ms)
 
 
-# Usage arrives for few distinct days: the calendar is asked once for each.
-@lru_cache(maxsize=4096)
-def _day_ms(day: str) -> int | None:
-    try:
-        return (date.fromisoformat(day) - EPOCH.date()).days * DAY_MS
-    except ValueError:
-        return None
+class _DayMs(dict[str, int]):
+    """The milliseconds at which a day begins, by its text with the T; filled as days are asked for."""
+
+    def __missing__(self, day: str) -> int:
+        if _DAY(day) is None:
+            raise KeyError(day)
+        try:
+            day_ms = milliseconds(datetime.fromisoformat(f"{day}00:00:00+00:00"))
+        except ValueError:
+            raise KeyError(day) from None
+        if not TIMESTAMP_MIN_MS <= day_ms <= TIMESTAMP_MAX_MS:
+            raise KeyError(day)
+        self[day] = day_ms
+        return day_ms
 
 
-@lru_cache(maxsize=_DAY_SECONDS)
-def _clock_ms(clock: str) -> int:
-    hours, minutes, seconds = clock.split(":")
-    return ((int(hours) * 60 + int(minutes)) * 60 + int(seconds)) * SECOND_MS
+class _ClockMs(dict[str, int]):
+    """The milliseconds of a day that have gone by at a time, hh:mm:ss."""
+
+    def __missing__(self, clock: str) -> int:
+        if _CLOCK(clock) is None:
+            raise KeyError(clock)
+        at_ms = ((int(clock[:2]) * 60 + int(clock[3:5])) * 60 + int(clock[6:])) * SECOND_MS
+        self[clock] = at_ms
+        return at_ms
 
 
-@lru_cache(maxsize=4096)
-def _day_text(day: int) -> str:
-    return (EPOCH.date() + timedelta(days=day)).isoformat() + "T"
+class _DayText(dict[int, str]):
+    """The inverse of _DayMs, by the number of the day since 1970."""
+
+    def __missing__(self, day: int) -> str:
+        text = self[day] = (EPOCH.date() + timedelta(days=day)).isoformat() + "T"
+        return text
 
 
-@lru_cache(maxsize=_DAY_SECONDS)
-def _clock_text(seconds: int) -> str:
-    minutes, second = divmod(seconds, 60)
-    hour, minute = divmod(minutes, 60)
-    return f"{hour:02d}:{minute:02d}:{second:02d}"
+class _ClockText(dict[int, str]):
+    """The inverse of _ClockMs, by the seconds."""
+
+    def __missing__(self, seconds: int) -> str:
+        minutes, second = divmod(seconds, 60)
+        hour, minute = divmod(minutes, 60)
+        text = self[seconds] = f"{hour:02d}:{minute:02d}:{second:02d}"
+        return text
+
+
+# What each holds is bounded: there are 36,890 days in the years 2000-2100, and a day has 86,400 seconds.
+_DAY_MS: Final = _DayMs()
+_CLOCK_MS: Final = _ClockMs()
+_DAY_TEXT: Final = _DayText()
+_CLOCK_TEXT: Final = _ClockText()
+_FRACTION_TEXT: Final = tuple(f".{fraction:03d}Z" for fraction in range(SECOND_MS))
+_FRACTION_MS: Final = {"Z": 0, **{text: fraction for fraction, text in enumerate(_FRACTION_TEXT)}}
 
 
 def _invalid(min_ms: int = TIMESTAMP_MIN_MS) -> PydanticCustomError:

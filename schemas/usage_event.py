@@ -13,7 +13,7 @@ from schemas.billing_period import BillingPeriod
 from schemas.decimals import Quantity, decimal_text, quantity
 from schemas.document import BODY_BYTES_MAX, parse_object, validate
 from schemas.rejection import Rejection
-from schemas.text import OptionalText, Text, optional_text, text
+from schemas.text import LENGTH_MAX, OptionalText, Text, optional_text, text
 from schemas.timestamps import (
     OptionalTimestamp,
     frequent_timestamp_text,
@@ -26,18 +26,17 @@ BATCH_EVENTS_MAX: Final = 1_000
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 
 
-@dataclass(slots=True)
-class UsageEvent:
+class UsageEvent(msgspec.Struct, gc=False):
     """A well-formed usage event. `quantity` is in millionths, `occurred_at` in ms; None means omitted."""
 
-    service_id: Annotated[Text, Field(alias="serviceId")]
-    subscription_id: Annotated[Text, Field(alias="subscriptionId")]
-    user_id: Annotated[Text, Field(alias="userId")]
-    event_key: Annotated[Text, Field(alias="eventKey")]
-    quantity: Quantity
-    occurred_at: Annotated[OptionalTimestamp, Field(alias="occurredAt")] = None
-    invoice_id: Annotated[OptionalText, Field(alias="invoiceId")] = None
-    event_id: Annotated[OptionalText, Field(alias="eventId")] = None
+    service_id: str
+    subscription_id: str
+    user_id: str
+    event_key: str
+    quantity: int
+    occurred_at: int | None = None
+    invoice_id: str | None = None
+    event_id: str | None = None
 
     @property
     def meter(self) -> str:
@@ -67,21 +66,53 @@ class UsageEvent:
         ).encode()
 
 
-usage_event_adapter: Final = TypeAdapter(UsageEvent)
-validate_usage_event: Final = usage_event_adapter.validator.validate_python
+@dataclass(slots=True)
+class UsageEventShape:
+    """The members of an event as callers send them: what a JSON Schema says, and pydantic finds wrong."""
+
+    service_id: Annotated[Text, Field(alias="serviceId")]
+    subscription_id: Annotated[Text, Field(alias="subscriptionId")]
+    user_id: Annotated[Text, Field(alias="userId")]
+    event_key: Annotated[Text, Field(alias="eventKey")]
+    quantity: Quantity
+    occurred_at: Annotated[OptionalTimestamp, Field(alias="occurredAt")] = None
+    invoice_id: Annotated[OptionalText, Field(alias="invoiceId")] = None
+    event_id: Annotated[OptionalText, Field(alias="eventId")] = None
+
+
+UsageEventShape.__name__ = UsageEventShape.__qualname__ = "UsageEvent"  # as JSON Schemas and OpenAPI call it
+usage_event_adapter: Final = TypeAdapter(UsageEventShape)
+
+
+def validate_usage_event(document: Any) -> UsageEvent:
+    """The event in an object as it was parsed. Raises pydantic's ValidationError with all that is wrong."""
+    shape = usage_event_adapter.validate_python(document)
+    return UsageEvent(
+        shape.service_id,
+        shape.subscription_id,
+        shape.user_id,
+        shape.event_key,
+        shape.quantity,
+        shape.occurred_at,
+        shape.invoice_id,
+        shape.event_id,
+    )
+
+
+_Member = Annotated[str, msgspec.Meta(min_length=1, max_length=LENGTH_MAX)]
 
 
 class _Plain(msgspec.Struct, gc=False, rename="camel"):
     """The members of an event that holds nothing but text."""
 
-    service_id: str
-    subscription_id: str
-    user_id: str
-    event_key: str
+    service_id: _Member
+    subscription_id: _Member
+    user_id: _Member
+    event_key: _Member
     quantity: str
     occurred_at: str | None = None
-    invoice_id: str | None = None
-    event_id: str | None = None
+    invoice_id: _Member | None = None
+    event_id: _Member | None = None
 
 
 _decode_plain: Final = msgspec.json.Decoder(_Plain).decode
@@ -104,7 +135,9 @@ def _plain_event(body: bytes) -> UsageEvent | None:
 
     The decoder takes the last of duplicate keys and skips unknown ones, so both are found by counting quotes: every
     member has two around its key and two around its text, so there are as many members as the event has, or too many
-    quotes. Whatever is not plain, or not right, is None: the long way finds out what is wrong.
+    quotes. In a body of ASCII without blanks and DEL, text() would refuse and change nothing: the decoder has seen to
+    the lengths and to control characters. Whatever is not plain, or not right, is None: the long way finds out what is
+    wrong.
     """
     if len(body) > BODY_BYTES_MAX or b"\\" in body:
         return None
@@ -114,6 +147,17 @@ def _plain_event(body: bytes) -> UsageEvent | None:
         members = 5 + (occurred_at is not None) + (invoice_id is not None) + (event_id is not None)
         if body.count(b'"') != members * _QUOTES_A_MEMBER:
             return None
+        if b" " not in body and body.isascii() and b"\x7f" not in body:
+            return UsageEvent(
+                plain.service_id,
+                plain.subscription_id,
+                plain.user_id,
+                plain.event_key,
+                quantity(plain.quantity),
+                None if occurred_at is None else parse_timestamp(occurred_at),
+                invoice_id,
+                event_id,
+            )
         return UsageEvent(
             text(plain.service_id),
             text(plain.subscription_id),
@@ -174,8 +218,7 @@ _INTERNAL: Final = ',"partition":'
 _INTERNAL_BYTES: Final = _INTERNAL.encode()
 
 
-@dataclass(slots=True)
-class AcceptedUsageEvent:
+class AcceptedUsageEvent(msgspec.Struct, gc=False):
     """A usage event that was counted: the event, where it first stood in the log, and the period it was counted in.
 
     `request_at` is the broker's append time in ms; `fingerprint` identifies the content (aggregator.rules.uniqueness);

@@ -107,7 +107,7 @@ class CatalogStore:
             if kind == "subscription":
                 yield _U64.unpack_from(iterator.key(), 1)[0], name
             iterator.next()
-        with halting():
+        with halting:
             iterator.status()
 
     def apply(self, records: list[Any], next_offset: int) -> None:
@@ -130,7 +130,7 @@ class CatalogStore:
             batch.put(b"O" + offset, key)
             batch.put(b"P" + key, offset)
         batch.put(_META, _U64.pack(next_offset))
-        with halting():
+        with halting:
             self._database.write(batch)
         self.next_offset = next_offset
         self._forget(newest)
@@ -171,7 +171,7 @@ class CatalogStore:
             return None if stored is None else (_U64.unpack_from(stored)[0], json.loads(stored[8:]))
 
     def _get(self, key: bytes) -> Any:
-        with halting():
+        with halting:
             return self._database.get(key)
 
     def _read_account(self, subscription_id: str) -> Account | None:

@@ -7,8 +7,7 @@ be a state that nobody's log accounts for; so it remembers whose it is, under th
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBufferManager
@@ -22,13 +21,19 @@ STATE_VERSION = 1
 _HOME = b"H"
 
 
-@contextmanager
-def halting() -> Iterator[None]:
+class _Halting:
     """A store that fails stops the process: a record must never be refused for a broken disk."""
-    try:
-        yield
-    except Exception as error:  # rocksdict raises bare Exceptions
-        raise Halt(HaltReason.STATE_FAILED, f"RocksDB failed ({error})") from error
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, Exception):  # rocksdict raises bare Exceptions
+            raise Halt(HaltReason.STATE_FAILED, f"RocksDB failed ({error})") from error
+
+
+halting = _Halting()
+"""A context manager without a state: where a store is asked for one key after the other, its cost is seen."""
 
 
 class Memory:
@@ -76,7 +81,7 @@ class Stores:
         """The store of this name. Raises Halt where it is another deployment's, or in use."""
         path = self._directory / name
         store = self._memory.open(path)
-        with halting():
+        with halting:
             kept = store.get(_HOME)
             if kept is None and next(iter(store.keys()), None) is None:
                 kept = self._home(name)

@@ -157,7 +157,7 @@ class Tables:
 
     def mark_whole(self) -> None:
         """They are whole, and stay so with each write."""
-        with halting():
+        with halting:
             self._database.put(_WHOLE, b"")
 
     def counted(self) -> Iterator[tuple[int, int]]:
@@ -183,13 +183,13 @@ class Tables:
 
     def footprint(self) -> Footprint:
         """What they take now. It costs some 50 us."""
-        with halting():
+        with halting:
             return Footprint(*(self._database.property_int_value(name) or 0 for name in _FOOTPRINT))
 
     def write(self, changes: "Changes", meta: Meta) -> None:
         """Apply changes and position in one atomic write."""
         changes.batch.put(_META, meta.to_json())
-        with halting():
+        with halting:
             self._database.write(changes.batch)
         self.meta = meta
         self._agenda_from = min(self._agenda_from, changes.agenda_from)
@@ -202,7 +202,7 @@ class Tables:
         self._periods.update(changes.periods)
 
     def _get(self, key: Any) -> Any:
-        with halting():
+        with halting:
             return self._database.get(key)
 
     def _agenda(self) -> Iterator[tuple[bytes, bytes]]:
@@ -221,7 +221,7 @@ class Tables:
         while iterator.valid():
             yield iterator.key(), iterator.value()
             iterator.next()
-        with halting():
+        with halting:
             iterator.status()  # an iterator that fails says so here, and otherwise looks as if it had reached the end
 
 

@@ -3,6 +3,8 @@ at /rates instead."""
 
 from prometheus_client import Counter, Gauge
 
+from schemas.alert import AlertStatus
+
 RATES_UP = Gauge("tally_insights_rates_up", "1 while Kafka answers the live rates.")
 RATES_LAG = Gauge("tally_insights_lag_records", "Records of usage-rates that are not read yet.", ["partition"])
 RATES_SKIPPED = Counter("tally_insights_skipped_records", "Records of usage-rates that could not be read.")
@@ -16,3 +18,7 @@ ATTEMPTS = Counter("tally_webhook_attempts", "Attempts to deliver a webhook, by 
 WAITING = Gauge("tally_webhooks_waiting", "Webhooks that are to be delivered.")
 OLDEST = Gauge("tally_webhooks_oldest_seconds", "Age of the oldest webhook that is to be delivered.")
 PARKED = Gauge("tally_webhooks_parked", "Webhooks that were given up and wait for a person.")
+for status in AlertStatus:
+    ALERTS.labels(status.value.lower())
+for outcome in ("delivered", "failed", "parked"):
+    ATTEMPTS.labels(outcome)

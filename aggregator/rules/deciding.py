@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from aggregator.rules.account import Account, Catalog
 from aggregator.rules.uniqueness import Place, fingerprint, packed_place
 from aggregator.rules.verdicts import Accepted, Decisions, Forwarded, Record, Rejected, Tables
-from schemas.billing_period import BillingPeriod
 from schemas.invoice import LINKABLE_STATUSES
 from schemas.rejection import FieldError, Reason, Rejection
 from schemas.service import EventKeyScope
@@ -24,9 +23,9 @@ FUTURE_MS_MAX = 5 * 60 * SECOND_MS
 
 _EVENT_ID_REQUIRED = FieldError("eventId", Reason.FIELD_REQUIRED, "is required by this service's eventKeyScope EVENT")
 
-_Candidate = tuple[Record, UsageEvent, Account, int, BillingPeriod, bytes, bytes]
-"""A well-formed event of a known account, of which uniqueness and state are not judged yet: its record, the event, the
-account, when it occurred, its period, its unique key, its fingerprint. A plain tuple: there is one for each event."""
+_Candidate = tuple[AcceptedUsageEvent, Account, bytes, Record]
+"""A well-formed event of a known account, of which uniqueness and state are not judged yet: what it will be if it is
+accepted, its account, its unique key, its record. A plain tuple: there is one for each event."""
 
 
 def decide(records: Sequence[Record], partition: int, partitions: int, tables: Tables, catalog: Catalog) -> Decisions:
@@ -65,9 +64,22 @@ def _examine(record: Record, partition: int, partitions: int, catalog: Catalog) 
     scope = account.service.event_key_scope
     if scope is EventKeyScope.EVENT and event.event_id is None:
         return Rejection.of_fields([_EVENT_ID_REQUIRED])
-    occurred_at = record.timestamp if event.occurred_at is None else event.occurred_at
+    request_at = record.timestamp
+    occurred_at = request_at if event.occurred_at is None else event.occurred_at
     period = account.calendar.period_at(occurred_at)
-    return record, event, account, occurred_at, period, unique_key(event, scope, period), fingerprint(event)
+    candidate = AcceptedUsageEvent(
+        event,
+        record.partition,
+        record.offset,
+        request_at,
+        occurred_at,
+        meter_of(event.event_key),
+        period,
+        fingerprint(event),
+        account.subscription.version,
+        None,
+    )
+    return candidate, account, unique_key(event, scope, period), record
 
 
 def _refusal_by_reference(event: UsageEvent, account: Account | None, catalog: Catalog) -> Rejection | None:
@@ -94,33 +106,31 @@ def _judge(
 ) -> None:
     """Uniqueness and state. An identical repeat is a duplicate before any check of state: its first copy counted."""
     taken: dict[bytes, bytes] = {}
-    for candidate, stored in zip(candidates, tables.places([key for _, _, _, _, _, key, _ in candidates]), strict=True):
-        record, event, account, occurred_at, _, key, content = candidate
+    for candidate, stored in zip(candidates, tables.places([key for _, _, key, _ in candidates]), strict=True):
+        event, account, key, record = candidate
         place = taken.get(key) if stored is None else stored
         if place is None:
-            refusal = _refusal_by_state(record.timestamp, event, account, occurred_at, catalog)
+            refusal = _refusal_by_state(event, account, catalog)
             if refusal is None:
                 taken[key] = _accept(candidate, partition, tables, decisions)
                 continue
-        elif place[-16:] == content:
+        elif place[-16:] == event.fingerprint:
             refusal = _duplicate(place, identical=True)
         else:
-            refusal = _refusal_by_state(record.timestamp, event, account, occurred_at, catalog)
-            refusal = refusal or _duplicate(place, identical=False)
+            refusal = _refusal_by_state(event, account, catalog) or _duplicate(place, identical=False)
         decisions.rejected.append(Rejected(record, refusal))
         decisions.duplicates += refusal.reason is Reason.DUPLICATE_EVENT_KEY
 
 
-def _refusal_by_state(
-    request_at: int, event: UsageEvent, account: Account, occurred_at: int, catalog: Catalog
-) -> Rejection | None:
+def _refusal_by_state(candidate: AcceptedUsageEvent, account: Account, catalog: Catalog) -> Rejection | None:
     """Rules 2, 3 and 7: what held at the time of the request, whenever the record is read."""
+    request_at, occurred_at, invoice_id = candidate.request_at, candidate.occurred_at, candidate.event.invoice_id
     if not account.is_always_active:
         status = account.subscription.status_at(request_at)
         if status != SubscriptionStatus.ACTIVE:
             return Rejection.of(Reason.SUBSCRIPTION_NOT_ACTIVE, "subscriptionId", currentStatus=status)
-    if event.invoice_id is not None:
-        invoice = catalog.invoice(event.invoice_id)
+    if invoice_id is not None:
+        invoice = catalog.invoice(invoice_id)
         assert invoice is not None, "it existed a moment ago, and the catalog loses nothing"
         if invoice.status_at(request_at) not in LINKABLE_STATUSES:
             return Rejection.of(Reason.INVOICE_CLOSED, "invoiceId")
@@ -144,25 +154,14 @@ def _duplicate(packed: bytes, *, identical: bool) -> Rejection:
 
 def _accept(candidate: _Candidate, partition: int, tables: Tables, decisions: Decisions) -> bytes:
     """Count the event. Returns the packed Place that its key now has."""
-    record, event, account, occurred_at, period, key, content = candidate
-    meter = meter_of(event.event_key)
-    accepted = AcceptedUsageEvent(
-        event,
-        record.partition,
-        record.offset,
-        record.timestamp,
-        occurred_at,
-        meter,
-        period,
-        content,
-        account.subscription.version,
-        None,
-    )
-    place = packed_place(record.partition, record.offset, content)
-    decisions.accepted.append(Accepted(accepted, key, place, record))
-    state = decisions.accumulate(accepted, account, tables, record.timestamp, 1)
-    accepted.sequence = state.next_sequence
-    if record.partition == partition:  # the range is of this partition's log, which a forwarded event is not in
-        state.first_offset = record.offset if state.first_offset is None else state.first_offset
-        state.last_offset = record.offset
+    event, account, key, record = candidate
+    offset = event.offset
+    place = packed_place(event.partition, offset, event.fingerprint)
+    decisions.accepted.append(Accepted(event, key, place, record))
+    state = decisions.accumulate(event, account, tables, event.request_at, 1)
+    event.sequence = state.next_sequence
+    if event.partition == partition:  # the range is of this partition's log, which a forwarded event is not in
+        if state.first_offset is None:
+            state.first_offset = offset
+        state.last_offset = offset
     return place

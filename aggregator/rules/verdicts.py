@@ -101,15 +101,16 @@ class Decisions:
     ) -> PeriodState:
         """Add the event to the totals of its period, or with the sign -1 take it away; `at` (ms) is when that was
         asked for. Returns the state of the period."""
-        subscription_id, period, meter = accepted.event.subscription_id, accepted.period, accepted.meter
-        total = self.totals.get((subscription_id, period.start, meter))
+        event, period, meter = accepted.event, accepted.period, accepted.meter
+        subscription_id, start = event.subscription_id, period.start
+        total = self.totals.get((subscription_id, start, meter))
         if total is None:
             total = tables.total(subscription_id, period, meter) or MeterTotal(period.end)
-            self.totals[subscription_id, period.start, meter] = total
-        total.quantity += sign * accepted.event.quantity
+            self.totals[subscription_id, start, meter] = total
+        total.quantity += sign * event.quantity
         total.event_count += sign
 
-        key = (subscription_id, period.start)
+        key = (subscription_id, start)
         entry = self.periods.get(key)
         if entry is None:
             entry = self.periods[key] = (period, tables.period(subscription_id, period) or PeriodState(period.end))

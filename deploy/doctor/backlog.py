@@ -1,4 +1,5 @@
-"""What waits in Postgres for somebody: changes that are not published, periods that are held, events that failed."""
+"""What waits in Postgres for somebody: changes that are not published, periods that are held, events that
+failed, webhooks."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from deploy.doctor.finding import Finding, fail, ok, warn
 
 OUTBOX_SECONDS: Final = 30
 """A gateway publishes a change before it answers, and sweeps what a crash left every few seconds."""
+WEBHOOK_SECONDS: Final = 900
+"""A webhook is sent within seconds; one that was refused is tried again several times within a quarter of an hour."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -51,6 +54,9 @@ def judge_backlog(backlog: Backlog) -> Iterator[Finding]:
         )
     else:
         yield ok("failed events", "none of the last 7 days")
+    yield _webhooks(
+        backlog.facts["webhooks_parked"], backlog.facts["webhooks_waiting"], backlog.facts["webhooks_oldest_seconds"]
+    )
     keys = backlog.facts["keys"]
     if keys:
         yield ok("api keys", f"{keys} in use")
@@ -78,3 +84,21 @@ def _holds(holds: Sequence[Held]) -> Finding:
         f"{counts}, the oldest since {oldest:%Y-%m-%d %H:%M} UTC: closed periods that have no invoice",
         "SELECT * FROM held_periods; the column detail says why, and 'Held periods' in docs/operations.md what to do.",
     )
+
+
+def _webhooks(parked: int, waiting: int, oldest_seconds: float) -> Finding:
+    check = "webhooks"
+    if parked:
+        return warn(
+            check,
+            f"{parked:,} were given up, {waiting:,} wait",
+            "Mend the receiver at TALLY_WEBHOOK_URL; 'Insights' in docs/operations.md has the statements that show them"
+            " and send them again.",
+        )
+    if waiting and oldest_seconds >= WEBHOOK_SECONDS:
+        return warn(
+            check,
+            f"{waiting:,} wait, the oldest for {oldest_seconds:,.0f} s",
+            "See that 'tally insights' runs and has TALLY_WEBHOOK_URL; its log has the receiver's words.",
+        )
+    return ok(check, f"{waiting:,} wait" if waiting else "none waits")

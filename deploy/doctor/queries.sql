@@ -55,6 +55,12 @@ SELECT
     (SELECT count(*) FROM catalog_outbox WHERE published_at IS NULL) AS unpublished,
     (SELECT extract(epoch FROM now() - min(created_at))::float FROM catalog_outbox WHERE published_at IS NULL)
         AS oldest_seconds,
+    (SELECT count(*) FROM webhook_deliveries WHERE parked_at IS NOT NULL) AS webhooks_parked,
+    (SELECT count(*) FROM webhook_deliveries WHERE delivered_at IS NULL AND parked_at IS NULL) AS webhooks_waiting,
+    (
+        SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float FROM webhook_deliveries
+        WHERE delivered_at IS NULL AND parked_at IS NULL
+    ) AS webhooks_oldest_seconds,
     (SELECT count(*) FROM api_keys WHERE revoked_at IS NULL) AS keys,
     (
         SELECT count(*) FROM rejected_usage_events

@@ -17,6 +17,7 @@ from ingest.database import DatabaseAway
 from ingest.gateway.answer import refusal
 from ingest.gateway.body import arrived
 from ingest.gateway.idempotent_requests import Claim, IdempotentRequests, Recorded, RequestKey
+from ingest.gateway.tracing import log_fields
 from schemas.document import BODY_BYTES_MAX
 from schemas.errors import OperatorError
 from schemas.rejection import FieldError, Reason, Rejection
@@ -73,7 +74,7 @@ class Idempotency:
         try:
             claim = await self._requests.claim(key, _hash(scope, body))
         except (DatabaseAway, OperatorError) as error:
-            logger.warning("answered 503: %s", error, extra={"request_id": scope["state"]["request_id"]})
+            logger.warning("answered 503: %s", error, extra=_fields(scope))
             return _AWAY
         if isinstance(claim, Recorded):
             return claim._replace(headers=[*claim.headers, _REPLAYED])
@@ -85,12 +86,12 @@ class Idempotency:
             with ids_from(claim.seed):
                 answer = await _recorded(self._app, scope, receive, body)
         except Exception:  # which is answered by a 500; a request that is cancelled is taken over
-            await self._settle(claim, None)
+            await self._settle(claim, None, scope)
             raise
-        await self._settle(claim, None if _may_change(answer) else answer)
+        await self._settle(claim, None if _may_change(answer) else answer, scope)
         return answer
 
-    async def _settle(self, claim: Claim, answer: Recorded | None) -> None:
+    async def _settle(self, claim: Claim, answer: Recorded | None, scope: Scope) -> None:
         """Keep the answer, or release the key. Where Postgres is away now, the key stays in flight for a minute."""
         try:
             if answer is None:
@@ -98,7 +99,12 @@ class Idempotency:
             else:
                 await self._requests.store(claim, answer)
         except DatabaseAway as error:
-            logger.warning("the answer to the Idempotency-Key of a request is not kept: %s", error)
+            what = "the answer to the Idempotency-Key of a request is not kept: %s"
+            logger.warning(what, error, extra=_fields(scope))
+
+
+def _fields(scope: Scope) -> dict[str, str | None]:
+    return log_fields(scope["headers"], scope["state"]["request_id"])
 
 
 def _may_change(answer: Recorded) -> bool:

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from ingest.catalog.change import Changes
 from ingest.catalog.outbox import Outbox
 from ingest.database import Database
+from ingest.gateway.readiness import Readiness
 from ingest.gateway.status.look import Status
 from ingest.gateway.usage import UsageEvents
 from ingest.gateway.usage_records import UsageRecords
@@ -29,6 +30,7 @@ class Parts:
     voids: Voids
     verdicts: Verdicts
     status: Status
+    readiness: Readiness
     body_seconds: float
 
 

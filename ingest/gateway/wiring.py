@@ -24,6 +24,7 @@ from ingest.gateway.keyring import Keyring
 from ingest.gateway.log_reader import LogReader
 from ingest.gateway.parts import Parts
 from ingest.gateway.rate_limits import RateLimits
+from ingest.gateway.readiness import Readiness
 from ingest.gateway.status.look import Status
 from ingest.gateway.usage import UsageEvents
 from ingest.gateway.usage_records import UsageRecords
@@ -89,6 +90,7 @@ async def gateway(settings: GatewaySettings, producer_of: ProducerOf = usage_pro
         verdicts = Verdicts(database, settings.kafka, settings.topic(Topic.USAGE_REPLIES), settings.answer_seconds)
         status = Status(database, producer, settings.kafka, settings.topic, settings.answer_seconds)
         stack.push_async_callback(status.close)
+        readiness = Readiness(database, producer, outbox)
         records = UsageRecords(database, producer, log_reader)
         parts = Parts(
             database=database,
@@ -100,10 +102,11 @@ async def gateway(settings: GatewaySettings, producer_of: ProducerOf = usage_pro
             voids=Voids(database, records, Corrections(corrections, settings.answer_seconds), verdicts),
             verdicts=verdicts,
             status=status,
+            readiness=readiness,
             body_seconds=settings.body_seconds,
         )
         requests = IdempotentRequests(database)
-        beside = {asyncio.create_task(work.run()) for work in (outbox, keyring, verdicts, requests)}
+        beside = {asyncio.create_task(work.run()) for work in (outbox, keyring, verdicts, requests, readiness)}
         stack.push_async_callback(_cancel, beside)
         limits = RateLimits(settings.requests_per_second)
         yield Gateway(gateway_app(parts, keyring, limits, requests), beside, verdicts.stop_waiting)

@@ -1,4 +1,5 @@
-"""Each panel of the dashboards shows something of a Tally at work, on a real Prometheus and a real Postgres."""
+"""Each panel of the dashboards shows something of a Tally at work, on a real Prometheus and a real Postgres; and
+Prometheus finds each metric that docs/metrics.md has, with nothing to complain of."""
 
 import asyncio
 import base64
@@ -43,6 +44,11 @@ TARGETS: list[Target] = [
     for panel in json.loads(path.read_text())["panels"]
     for target in panel.get("targets", [])
 ]
+
+METRICS: list[tuple[str, str]] = re.findall(
+    r"^\| `(tally_\w+)` \| (\w+)", (ROOT.parent / "docs" / "metrics.md").read_text(), re.MULTILINE
+)
+"""Name and type of each."""
 
 
 class Load:
@@ -147,6 +153,23 @@ async def series(client: httpx.AsyncClient, query: str) -> list[dict[str, Any]]:
     return [one for one in document["data"]["result"] if isfinite(float(one["value"][1]))]
 
 
+async def absent_metrics(client: httpx.AsyncClient) -> list[str]:
+    """Those of which Prometheus has seen no series."""
+    seen = set((await client.get("/label/__name__/values")).json()["data"])
+    return [name for name, kind in METRICS if (f"{name}_bucket" if kind == "histogram" else name) not in seen]
+
+
+async def complaints(url: str) -> str:
+    """What promtool says of a page of metrics."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        text = (await client.get(url)).content
+    process = await asyncio.create_subprocess_exec(
+        *("promtool", "check", "metrics"), stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate(text)
+    return said.decode()
+
+
 async def shows_promql(client: httpx.AsyncClient, target: dict[str, Any]) -> bool:
     """Whether there is a number, and each series has the labels of its legend."""
     # Grafana looks back over four scrapes at least; here so far that a busy machine has made some in the time.
@@ -207,6 +230,9 @@ async def test_each_panel_shows_something(
         await all_show_something(
             [target for target in TARGETS if "expr" in target[1]], lambda target: shows_promql(client, target)
         )
+        assert METRICS
+        assert await absent_metrics(client) == []
+        assert [await complaints(url) for url in stack.metrics.values()] == [""] * 5
         ringing = {one["metric"]["alertname"] for one in await series(client, 'ALERTS{alertstate="firing"}')}
         assert "TallyRecordSkipped" in ringing
         rules = (await client.get("/rules")).json()["data"]["groups"]

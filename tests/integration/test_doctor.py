@@ -108,7 +108,7 @@ async def test_each_defect_is_found_with_its_way_out(tally: Deployment, database
     assert len(said) == len(expected), said
     for check, fact, remedy in expected:
         assert [one for one in said if one[0] == check and fact in one[1] and remedy in one[2]], (check, said)
-    assert {finding["check"] for finding in found["warn"]} == {"replication", "api keys"}
+    assert {finding["check"] for finding in found["warn"]} == {"replication", "webhooks", "api keys"}
     assert "unknown" not in found
 
 
@@ -147,6 +147,9 @@ async def spoil_database(database_url: str, closed_periods: str) -> None:
     await connection.execute(
         "INSERT INTO catalog_outbox (key, version, payload, created_at)"
         " VALUES ('service/a', 1, '{}', now() - interval '1 hour')"
+    )
+    await connection.execute(
+        "INSERT INTO webhook_deliveries (type, data, parked_at) VALUES ('alert.firing', '{}', now())"
     )
     await connection.execute("INSERT INTO stream_offsets VALUES ('closer', $1, 0, 7)", closed_periods)
     await connection.close()

@@ -22,6 +22,7 @@ from ingest.gateway.keyring import Keyring
 from ingest.gateway.log_reader import LogReader
 from ingest.gateway.parts import Parts
 from ingest.gateway.rate_limits import RateLimits
+from ingest.gateway.readiness import Readiness
 from ingest.gateway.status.look import Status
 from ingest.gateway.usage import UsageEvents
 from ingest.gateway.usage_records import UsageRecords
@@ -132,6 +133,7 @@ class GatewayInMemory:
             voids=Voids(database, records, cast(Corrections, None), verdicts),
             verdicts=verdicts,
             status=Status(database, producer, "nowhere:1", str, 0.2),
+            readiness=Readiness(database, producer, outbox),
             body_seconds=BODY_SECONDS,
         )
         self.keyring = Keyring(database, 5)

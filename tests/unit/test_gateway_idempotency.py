@@ -101,8 +101,11 @@ async def test_answer_is_kept_unless_another_try_may_change_it(status: int, body
 
 
 @pytest.mark.parametrize("status", [201, 503])
-async def test_answer_is_given_though_postgres_has_gone_meanwhile(status: int) -> None:
+async def test_answer_is_given_though_postgres_has_gone_meanwhile(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     assert await call(RequestsInMemory(away=True), answering(status)) == (status, b"{}")
+    assert [vars(record)["request_id"] for record in caplog.records] == ["r"]
 
 
 async def test_exception_frees_the_key_and_goes_on() -> None:

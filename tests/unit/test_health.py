@@ -60,9 +60,16 @@ def test_what_is_wrong_is_said_in_sentences_and_the_process_stays_live(base: str
 
 def test_a_change_is_logged_once(base: str, said: list[str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "aggregator.health")
-    for sentences in ([], ["It stands still for 30 s."], ["It stands still for 31 s."], [], []):
+    for sentences, path in (
+        ([], "/health/ready"),
+        (["It stands still for 30 s."], "/metrics"),
+        (["It stands still for 31 s."], "/health/ready"),
+        ([], "/health/ready"),
+        ([], "/metrics"),
+    ):
         said[:] = sentences
-        get(f"{base}/health/ready")
+        _, body = get(f"{base}{path}")
+        assert path != "/metrics" or f"tally_ready {float(not sentences)}" in body
     assert [record.message for record in caplog.records if "ready" in record.message] == [
         "not ready: It stands still for 30 s.",
         "ready again",

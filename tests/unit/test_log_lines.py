@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 from prometheus_client import REGISTRY
@@ -55,6 +56,20 @@ def test_a_line_is_an_object_with_the_same_fields_first() -> None:
     assert list(line.values())[1:] == ["info", "aggregator", OWN, "partition 3 opened", 3, 70]
 
 
+def test_no_field_holds_a_secret_whatever_it_is_made_of() -> None:
+    stream = written(io.StringIO())
+    fields = {
+        "offset": 70,
+        "headers": [(b"authorization", b"Bearer abc.def")],
+        "url": URLError("postgresql://t:hunter2@db/t"),
+    }
+    logging.getLogger(OWN).info("refused", extra={**fields, "table": None})
+    line = json.loads(stream.getvalue())
+    assert (line["offset"], line["table"]) == (70, None)
+    assert line["headers"] == "[(b'authorization', b'Bearer ***')]"
+    assert "hunter2" not in stream.getvalue()
+
+
 def test_a_failure_is_one_line_with_its_traceback() -> None:
     stream = written(io.StringIO())
     try:
@@ -100,6 +115,8 @@ def test_lines_are_json_where_no_person_reads_them(
         ("info", KAFKA, "warning", "warning"),
         # aiokafka tries again, or what it raises becomes a line of ours
         ("info", KAFKA, "error", "warning"),
+        ("info", "faust.transport.drivers.aiokafka", "error", "warning"),
+        ("info", "mode.services", "critical", "warning"),
         ("info", "asyncio", "error", "error"),
     ],
 )

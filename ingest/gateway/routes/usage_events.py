@@ -16,7 +16,7 @@ from ingest.gateway.usage_views import UsageEventView
 from ingest.keys import ApiKey, Scope
 from schemas.catalog import WireModel
 from schemas.rejection import Reason
-from schemas.usage_event import BATCH_EVENTS_MAX, UsageEvent
+from schemas.usage_event import BATCH_EVENTS_MAX, UsageEventShape
 
 router = APIRouter(tags=["usage events"])
 
@@ -54,7 +54,7 @@ class ReceiptAnswer(WireModel):
 class UsageEventBatch(WireModel):
     """Usage events that are sent together."""
 
-    usage_events: Annotated[list[UsageEvent], Field(min_length=1, max_length=BATCH_EVENTS_MAX)]
+    usage_events: Annotated[list[UsageEventShape], Field(min_length=1, max_length=BATCH_EVENTS_MAX)]
 
 
 class AcceptedResult(UsageEventAnswer):
@@ -92,7 +92,7 @@ _BATCH_RESULTS: Final[list[dict[str, Any]]] = [
 @documented(
     Shown(201, UsageEventAnswer, {"usageEvent": examples.USAGE_EVENT}, "Accepted: the event counts."),
     Shown(202, ReceiptAnswer, {"receipt": examples.RECEIPT}, "Published for good; the wait ended before the verdict."),
-    body=Sent(UsageEvent, examples.NEW_USAGE_EVENT),
+    body=Sent(UsageEventShape, examples.NEW_USAGE_EVENT),
     reasons=VERDICTS,
     waits_for_verdict=True,
 )
