@@ -39,8 +39,10 @@ docs: $(READY) ## generate the pages and dashboards that are made of the code
 
 ci: lint test ## do what CI does
 
-bench: $(READY) ## measure the engine, the gateway, verdicts, and closing
+bench: $(READY) ## measure the engine, its latency and recovery, the gateway, verdicts, and closing
 	$(BIN)/tally bench engine
+	$(BIN)/tally bench latency
+	$(BIN)/tally bench recovery
 	$(BIN)/tally bench gateway
 	$(BIN)/tally bench verdict
 	$(BIN)/tally bench closing

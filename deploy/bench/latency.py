@@ -153,8 +153,6 @@ async def _send(on: Stage, flow: Flow, seen: _Seen, process: Process) -> tuple[_
 
 
 def _mark(on: Stage, process: Process) -> _Mark:
-    if process.returncode is not None:
-        raise OperatorError("The worker has ended; look at what it says above.")
     return _Mark(time.time(), cpu_seconds_of_all([process.pid]), cpu_seconds_of_all([on.kafka.pid]))
 
 

@@ -12,6 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from deploy.local.jars import KAFKA_VERSION
+from schemas.errors import OperatorError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -20,48 +21,64 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _KIB_IN_MIB = 1024
 
 
+class ProcessEnded(OperatorError):
+    """What is measured does not run any more."""
+
+    def __init__(self) -> None:
+        super().__init__("A process that is measured has ended; look at what it says above.")
+
+
 def cpu_seconds(pid: int) -> float:
-    """CPU seconds, user and system, that a process has used in all of its threads."""
+    """CPU seconds, user and system, that a process has used in all of its threads. Raises ProcessEnded."""
     own, _ = _cpu_seconds(pid)
     return own
 
 
 def cpu_seconds_of_children(pid: int) -> float:
-    """As cpu_seconds(), of the processes that a process has started: those that run, and those that have ended."""
+    """As cpu_seconds(), of the processes that a process has started in its first thread, and those in turn: those that
+    run, and those that have ended. Raises ProcessEnded."""
     running = 0.0
-    for task in Path(f"/proc/{pid}/task").iterdir():  # a child belongs to the thread that started it
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-            for child in (task / "children").read_text().split():
-                running += cpu_seconds(int(child)) + cpu_seconds_of_children(int(child))
+    for child in _read(pid, f"task/{pid}/children").split():
+        with contextlib.suppress(ProcessEnded):
+            running += cpu_seconds(int(child)) + cpu_seconds_of_children(int(child))
     _, ended = _cpu_seconds(pid)
     return running + ended
 
 
 def cpu_seconds_of_all(pids: Iterable[int]) -> float:
-    """CPU seconds of these processes, and of all that they have started."""
+    """CPU seconds of these processes, and of all that they have started. Raises ProcessEnded."""
     return sum(cpu_seconds(pid) + cpu_seconds_of_children(pid) for pid in pids)
 
 
 def _cpu_seconds(pid: int) -> tuple[float, float]:
     """What a process has used itself, and what its children had that have ended."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = _read(pid, "stat").rpartition(")")[2].split()
     own_user, own_system, ended_user, ended_system = map(int, fields[11:15])
     return (own_user + own_system) / _TICKS, (ended_user + ended_system) / _TICKS
 
 
 def resident_mib(pid: int) -> int:
-    """Memory in use, MiB."""
+    """Memory in use, MiB. Raises ProcessEnded."""
     return _memory_mib(pid, "VmRSS")
 
 
 def resident_peak_mib(pid: int) -> int:
-    """The most memory that was in use since the process began, MiB."""
+    """The most memory that was in use since the process began, MiB. Raises ProcessEnded."""
     return _memory_mib(pid, "VmHWM")
 
 
 def _memory_mib(pid: int, name: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) // _KIB_IN_MIB
+    for line in _read(pid, "status").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) // _KIB_IN_MIB
+    raise ProcessEnded
+
+
+def _read(pid: int, name: str) -> str:
+    try:
+        return Path(f"/proc/{pid}/{name}").read_text()
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ProcessEnded from error
 
 
 def medians(runs: Sequence["DataclassInstance"]) -> dict[str, Any]:

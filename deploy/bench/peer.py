@@ -93,34 +93,43 @@ async def run(stage: Stage, peer: Peer, threads: int, commit_ms: int) -> Figures
 
 @asynccontextmanager
 async def _running(stage: Stage, peer: Peer, threads: int, commit_ms: int) -> AsyncIterator[Process]:
-    settings, state = stage.settings, stage.directory / "peer-state"
+    async with _admin(stage.settings.kafka) as admin:
+        await admin.create_topics([NewTopic(REJECTS, stage.settings.partitions, 1)])
+    command = _command(stage, peer, threads, commit_ms)
+    log = stage.directory / "peer.log"
+    with log.open("wb") as words:
+        process = await asyncio.create_subprocess_exec(*command, stdout=words, stderr=STDOUT)
+        try:
+            yield process
+        except OperatorError as error:
+            said = (await asyncio.to_thread(log.read_text, errors="replace"))[-1_000:]
+            raise OperatorError(f"The peer failed: {error} Its last words: {said!r}") from error
+        finally:
+            if process.returncode is None:
+                process.terminate()
+            await process.wait()
+
+
+def _command(stage: Stage, peer: Peer, threads: int, commit_ms: int) -> list[str]:
+    """How it is started, on a file with the workload's subscriptions."""
     subscriptions = stage.directory / "subscriptions.tsv"
-    lines = ("\t".join((*stage.workload.names(number), "ACTIVE")) for number in range(stage.workload.subscriptions))
-    subscriptions.write_text("".join(f"{line}\n" for line in lines))
-    options = {
-        "bootstrap": settings.kafka,
+    names = map(stage.workload.names, range(stage.workload.subscriptions))
+    subscriptions.write_text("".join("\t".join((*some, "ACTIVE\n")) for some in names))
+    flags = {
+        "bootstrap": stage.settings.kafka,
         "app": APP,
-        "input": settings.topic(Topic.USAGE_EVENTS),
+        "input": stage.settings.topic(Topic.USAGE_EVENTS),
         "rejects": REJECTS,
         "subscriptions": str(subscriptions),
-        "state-dir": str(state),
+        "state-dir": str(stage.directory / "peer-state"),
         "guarantee": "exactly_once_v2",
         "store": "rocksdb",
         "commit-ms": str(commit_ms),
         "threads": str(threads),
     }
-    flags = (word for name, value in options.items() for word in (f"--{name}", value))
     classes = f"{peer.target / 'meter.jar'}:{peer.target / 'lib'}/*"
-    async with _admin(settings.kafka) as admin:
-        await admin.create_topics([NewTopic(REJECTS, settings.partitions, 1)])
-    # Its words, state changes among them, go to stderr: stdout is the result's.
-    process = await asyncio.create_subprocess_exec("java", *JVM, "-cp", classes, "meter.Meter", *flags, stdout=2)
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    words = [word for name, value in flags.items() for word in (f"--{name}", value)]
+    return ["java", *JVM, "-cp", classes, "meter.Meter", *words]
 
 
 @asynccontextmanager

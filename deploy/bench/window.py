@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from deploy.bench.measure import cpu_seconds_of_all, resident_mib, resident_peak_mib
+from deploy.bench.measure import ProcessEnded, cpu_seconds_of_all, resident_mib, resident_peak_mib
 from deploy.bench.workload import Workload
 from deploy.progress import Progress
 from schemas.errors import OperatorError
@@ -96,16 +96,18 @@ async def watch(
 async def followed(
     progress_of: AsyncGenerator[Committed], processes: Sequence[Process], total: int
 ) -> AsyncIterator[Committed]:
-    """Each commit, until so many events are. Raises OperatorError where a process ends, or nothing is committed for a
+    """Each commit, until so many events are. Raises ProcessEnded, and OperatorError where nothing is committed for a
     long time."""
     events, moved_at = 0, time.monotonic()
     progress = Progress("events decided", total)
     async with aclosing(progress_of):
         async for committed in progress_of:
             if any(process.returncode is not None for process in processes):
-                raise OperatorError("A process that is measured has ended; look at what it says above.")
+                raise ProcessEnded
             if time.monotonic() > moved_at + STALLED_SECONDS_MAX:
-                raise OperatorError(f"Nothing was decided for {STALLED_SECONDS_MAX} s; look at what is said above.")
+                raise OperatorError(
+                    f"Nothing was decided for {STALLED_SECONDS_MAX} s; look at what is said above, if anything."
+                )
             if committed.events == events:
                 continue
             events, moved_at = committed.events, time.monotonic()

@@ -46,7 +46,7 @@ async def test_peer_decides_the_same_records_and_is_compared(peer_directory: Pat
 
 
 async def _last_line(*arguments: str) -> dict[str, Any]:
-    process = await create_subprocess_exec(sys.executable, "-m", "deploy.cli", *arguments, stdout=PIPE)
+    process = await create_subprocess_exec(sys.executable, "-m", "deploy", *arguments, stdout=PIPE)
     said, _ = await process.communicate()
     assert process.returncode == 0
     found = json.loads(said.splitlines()[-1])

@@ -21,7 +21,7 @@ CONTRACT = (ROOT / "docs" / "contract.md").read_text()
 README = (ROOT / "README.md").read_text()
 
 VARIABLE = re.compile(r"`(TALLY_[A-Z_]+)`")
-OF_TESTS = {"TALLY_SHARED_DATA"}
+OF_TESTS = {"TALLY_PEER_DIR", "TALLY_SHARED_DATA"}
 
 METRICS = (ROOT / "docs" / "metrics.md").read_text()
 ROLES = {"tally_closer", "tally_projector", "tally_gateway", "tally_insights", "tally_reader"}
