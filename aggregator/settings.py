@@ -81,12 +81,12 @@ class InsightsSettings(ConsumerSettings):
         for secret in value.split():
             if not secret.startswith(SECRET_PREFIX) or len(secret_key(secret)) < SECRET_BYTES_MIN:
                 raise ValueError(f"write {SECRET_PREFIX} and {SECRET_BYTES_MIN} random bytes or more in base64")
-        return value
+        return " ".join(value.split())
 
     @field_validator("webhook_url")
     @classmethod
     def _can_be_posted_to(cls, value: str, info: ValidationInfo) -> str:
-        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+        if value and not is_web_address(value):
             raise ValueError("write https://HOST/PATH")
         if value and info.data.get("webhook_secret") == "":
             raise ValueError("without TALLY_WEBHOOK_SECRET nobody can tell that a webhook is from Tally; set that too")
@@ -96,6 +96,17 @@ class InsightsSettings(ConsumerSettings):
     def webhook_keys(self) -> list[bytes]:
         """The keys that sign, the newest first."""
         return [secret_key(secret) for secret in self.webhook_secret.split()]
+
+
+def is_web_address(url: str) -> bool:
+    """Whether a client can post to it: what it can't would only come to light with the first invoice."""
+    if not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port or an IPv6 address; its words may quote a password
+        return False
 
 
 def secret_key(secret: str) -> bytes:

@@ -18,11 +18,12 @@ FREE = ("Empty", "Dead")
 """States of a consumer group without members; Dead is one that does not exist."""
 
 
-async def begin(bootstrap: str, group_id: str, topic: str, at: int) -> bool:
-    """Set the offsets of the group to what was appended since a quarter of an hour before `at` (ms). Returns False,
-    and has done nothing, while another process is in the group: that one shows the rates of all partitions."""
+async def begin(bootstrap: str, group_id: str, topic: str, at: int) -> int:
+    """Set the offsets of the group to what was appended since a quarter of an hour before `at` (ms). Returns how
+    many partitions there are; 0, and has done nothing, while another process is in the group: that one shows the rates
+    of all partitions."""
     if await _state(bootstrap, group_id) not in FREE:
-        return False
+        return 0
     partitions = await partitions_of(bootstrap, CLIENT, [topic])
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -40,7 +41,7 @@ async def begin(bootstrap: str, group_id: str, topic: str, at: int) -> bool:
         await consumer.commit({tp: ends[tp] if found[tp] is None else found[tp].offset for tp in partitions})
     finally:
         await stop_consumer(consumer)
-    return True
+    return len(partitions)
 
 
 async def _state(bootstrap: str, group_id: str) -> str:

@@ -22,10 +22,11 @@ _SQL = queries(__package__)
 
 @dataclass(slots=True, frozen=True)
 class Delivery:
-    """A webhook with its content; `id` is the same at each attempt, of which this is number `attempts`."""
+    """A webhook with its content, None where its invoice is gone; `id` is the same at each attempt, of which this is
+    number `attempts`."""
 
     id: str
-    body: bytes
+    body: bytes | None
     attempts: int
 
 
@@ -54,11 +55,7 @@ async def claim(connection: asyncpg.Connection, limit: int, seconds: int) -> lis
     invoice_ids = [row["invoice_id"] for row in rows if row["invoice_id"] is not None]
     found = await connection.fetch(_SQL["invoices"], invoice_ids, LINES_MAX) if invoice_ids else []
     invoices = {row["id"]: row["document"] for row in found}
-    return [
-        Delivery(str(row["id"]), _body(row, invoices), row["attempts"])
-        for row in rows
-        if row["invoice_id"] is None or row["invoice_id"] in invoices
-    ]
+    return [Delivery(str(row["id"]), _body(row, invoices), row["attempts"]) for row in rows]
 
 
 async def mark(connection: asyncpg.Connection, delivered: Sequence[str], failures: Sequence[Failure]) -> None:
@@ -85,7 +82,11 @@ async def tidy(connection: asyncpg.Connection) -> None:
     await connection.execute(_SQL["forget"], KEPT_DAYS, FORGOTTEN_MAX)
 
 
-def _body(row: asyncpg.Record, invoices: dict[str, str]) -> bytes:
-    data = row["data"] if row["invoice_id"] is None else f'{{"invoice":{invoices[row["invoice_id"]]}}}'
+def _body(row: asyncpg.Record, invoices: dict[str, str]) -> bytes | None:
+    data = row["data"]
+    if row["invoice_id"] is not None:
+        if row["invoice_id"] not in invoices:
+            return None
+        data = f'{{"invoice":{invoices[row["invoice_id"]]}}}'
     created_at = timestamp_text(milliseconds(row["created_at"]))
     return f'{{"type":{json.dumps(row["type"])},"timestamp":"{created_at}","data":{data}}}'.encode()

@@ -13,6 +13,7 @@ from aggregator.insights.alerts import Alerts
 from aggregator.insights.app import create_app, group_of
 from aggregator.insights.beginning import begin
 from aggregator.insights.rates_page import WINDOWS, rates_page
+from aggregator.insights.sharing import Sharing
 from aggregator.rules.alerting import AlertRule
 from aggregator.rules.rates import Rates, settled_end, total_of
 from aggregator.settings import InsightsSettings
@@ -37,16 +38,20 @@ class LiveRates:
         reserved = [rule.pair for rule in rules if rule.pair is not None]
         self._rates = Rates(settings.rates_meters_max, reserved)
         self._ends: dict[Any, int] = {}
+        self._sharing = Sharing(0)
         self.page: dict[str, Any] = rates_page(self._rates, now_ms())
         """What GET /rates shows; replaced as a whole, for it is read by other threads."""
         self.availability = Availability("live rates", metrics.RATES_UP, settings.stalled_seconds)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Read until `stop` is set. Raises OperatorError for what ends the app: a restart reads all of it again."""
-        if not await self._begin(stop):
+        count = await self._begin(stop)
+        if not count:
             return
+        self._sharing = Sharing(count)
         app = create_app(self._settings, self._rates)
         alerts = Alerts(self._settings, self._rules, app)
+        app.on_partitions_assigned.connect(self._take_note)
         try:
             await app.start()
             await alerts.restore()
@@ -58,13 +63,16 @@ class LiveRates:
         finally:
             await app.stop()
 
-    async def _begin(self, stop: asyncio.Event) -> bool:
-        """Wait for the turn of this process. Returns False where it is told to stop before."""
+    async def _take_note(self, _app: Any, /, *assigned: Any, **_: Any) -> None:
+        self._sharing.assigned({tp.partition for partitions in assigned for tp in partitions})
+
+    async def _begin(self, stop: asyncio.Event) -> int:
+        """Wait for the turn of this process. Returns how many partitions there are; 0: it is told to stop."""
         topic, group = self._settings.topic(Topic.USAGE_RATES), group_of(self._settings)
         while not stop.is_set():
             seconds = WAIT_SECONDS
             try:
-                has_begun = await begin(self._settings.kafka, group, topic, now_ms())
+                count = await begin(self._settings.kafka, group, topic, now_ms())
             except KafkaConnectionError as error:
                 kafka = self._settings.kafka
                 raise OperatorError(f"No Kafka broker answers at {kafka}; start it, or check TALLY_KAFKA.") from error
@@ -72,19 +80,20 @@ class LiveRates:
                 seconds = self.availability.away(error)
             else:
                 self.availability.answering()
-                if has_begun:
-                    return True
+                if count:
+                    return count
             await pause(stop, seconds)
-        return False
+        return 0
 
     async def _look_until_stopped(self, alerts: Alerts, app: faust.App, stop: asyncio.Event) -> None:
         shown_end = 0
         while not stop.is_set():
+            self._sharing.check()
             at = now_ms()
             if settled_end(at) != shown_end:
                 shown_end = settled_end(at)
                 self._show(at)
-                if await self._has_read_all(app.consumer):
+                if await self._has_read_all(app.consumer) and not self._sharing.seen:
                     await alerts.judge(self._rates, shown_end)
             await pause(stop, LOOK_SECONDS)
 

@@ -66,16 +66,17 @@ LEFT JOIN LATERAL (
 WHERE id = ANY ($1::text[])
 
 -- name: delivered
-UPDATE webhook_deliveries SET delivered_at = now(), last_error = NULL WHERE id = ANY ($1::uuid[])
+-- Whatever another sender has kept of it, whose claim came after this one's had run out.
+UPDATE webhook_deliveries SET delivered_at = now(), parked_at = NULL, last_error = NULL WHERE id = ANY ($1::uuid[])
 
 -- name: failed
--- Without a delay it is given up.
+-- Without a delay it is given up; one that another sender has delivered meanwhile stays delivered.
 UPDATE webhook_deliveries AS delivery
 SET next_attempt_at = now() + make_interval(secs => coalesce(delay_ms, 0) / 1000.0),
     parked_at = CASE WHEN delay_ms IS NULL THEN now() END,
     last_error = error
 FROM unnest($1::uuid[], $2::bigint[], $3::text[]) AS failed (id, delay_ms, error)
-WHERE delivery.id = failed.id
+WHERE delivery.id = failed.id AND delivery.delivered_at IS NULL
 
 -- name: waiting
 SELECT

@@ -16,14 +16,20 @@ from aggregator.rules.retrying import JITTER_RANGE, delay_ms
 from aggregator.settings import InsightsSettings
 from aggregator.stream.database import connected
 from aggregator.stream.supervision import Availability, keep_running, pause
+from schemas.topics import KIB
 
 log = logging.getLogger(__name__)
 
 ROLE: Final = "tally_insights"
 LOOK_SECONDS: Final = 1.0
 TIDY_SECONDS: Final = 5.0
+TIDY_RESTS: Final = 20
+"""Counting takes about a second a million webhooks: it is not to hold up their sending for more than a twentieth."""
 SPARE_SECONDS: Final = 5
 """A claim outlasts the attempt by so much, to be marked in."""
+ANSWER_BYTES_MAX: Final = 64 * KIB
+"""Nobody reads what a receiver answers. So much of it is taken so that the connection can be used again; one that sends
+more is hung up on."""
 
 
 class Sender:
@@ -31,7 +37,9 @@ class Sender:
 
     def __init__(self, settings: InsightsSettings) -> None:
         self._settings = settings
-        self.availability = Availability("sender of webhooks", metrics.WEBHOOKS_UP, settings.stalled_seconds)
+        # A round is as long as the slowest answer may take.
+        patience = settings.stalled_seconds + settings.webhook_timeout_seconds
+        self.availability = Availability("sender of webhooks", metrics.WEBHOOKS_UP, patience)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until `stop` is set. An attempt that is cut off then is made again by the next process."""
@@ -56,12 +64,13 @@ class Sender:
     async def _send_until_stopped(
         self, connection: asyncpg.Connection, client: httpx.AsyncClient, stop: asyncio.Event
     ) -> None:
-        tidied_at = 0.0
+        tidy_at = 0.0
         while not stop.is_set():
             sent = await self.send_due(connection, client)
-            if time.monotonic() - tidied_at > TIDY_SECONDS:
+            if (began := time.monotonic()) >= tidy_at:
                 await tidy(connection)
-                tidied_at = time.monotonic()
+                ended = time.monotonic()
+                tidy_at = ended + max(TIDY_SECONDS, TIDY_RESTS * (ended - began))
             self.availability.answering()
             if not sent:
                 await pause(stop, LOOK_SECONDS)
@@ -90,6 +99,8 @@ class Sender:
     async def _attempt(self, client: httpx.AsyncClient, delivery: Delivery) -> str | None:
         """Post it; returns why that failed, None where the receiver has taken it. The attempt as a whole is given its
         time, however slowly its bytes come."""
+        if delivery.body is None:
+            return "its invoice is no longer in the table invoices"
         settings = self._settings
         headers = {
             "content-type": "application/json",
@@ -98,12 +109,12 @@ class Sender:
         }
         try:
             async with asyncio.timeout(settings.webhook_timeout_seconds):
-                response = await client.post(settings.webhook_url, content=delivery.body, headers=headers)
+                status = await _post(client, settings.webhook_url, delivery.body, headers)
         except (TimeoutError, httpx.TimeoutException):
             return f"no answer within {settings.webhook_timeout_seconds} s"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return f"{type(error).__name__}: {error}"
-        return None if response.is_success else f"answered with status {response.status_code}"
+        return None if httpx.codes.is_success(status) else f"answered with status {status}"
 
     @staticmethod
     def _report(delivered: int, failures: list[Failure]) -> None:
@@ -114,3 +125,14 @@ class Sender:
                 log.error("The webhook %s was given up (%s); see webhook_deliveries.", failure.id, failure.error)
         if failures:
             log.warning("%d of %d webhooks failed: %s", len(failures), len(failures) + delivered, failures[0].error)
+
+
+async def _post(client: httpx.AsyncClient, url: str, body: bytes, headers: dict[str, str]) -> int:
+    """The status of the answer. A redirect is an answer, too: what is signed goes nowhere but to `url`."""
+    async with client.stream("POST", url, content=body, headers=headers, follow_redirects=False) as response:
+        taken = 0
+        async for chunk in response.aiter_raw():
+            taken += len(chunk)
+            if taken > ANSWER_BYTES_MAX:
+                break
+    return response.status_code

@@ -100,7 +100,7 @@ async def test_the_status_tells_what_waits_and_what_was_decided(world: World) ->
     )
     status = await world.status()
     assert [one["lag"] for one in status["partitions"]] == [0, 0]
-    assert facts(status)["projector"][1].startswith("1 records wait, the oldest for")
+    assert facts(status)["projector"][1].startswith("1 record waits, for")
 
     place = TopicPartition(world.stream.prefix + Topic.AGGREGATOR_POSITIONS, 0)
     log = StatusLog(world.stream.bootstrap, [place.topic], 20)
@@ -137,7 +137,7 @@ async def test_records_behind_an_open_transaction_wait(world: World) -> None:
     finally:
         await producer.stop()
     assert [(one["lag"], one["waitingSince"]) for one in status["partitions"]] == [(0, None), (1, None)]
-    assert facts(status)["workers"][1].startswith("1 records wait, behind a transaction that is open")
+    assert facts(status)["workers"][1].startswith("1 record waits, behind a transaction that is open")
 
 
 async def test_all_who_look_at_once_see_the_same(world: World) -> None:

@@ -7,7 +7,7 @@ import asyncpg
 import httpx
 import pytest
 
-from aggregator.insights.deliveries import tidy, turn_off, turn_on
+from aggregator.insights.deliveries import Failure, mark, tidy, turn_off, turn_on
 from aggregator.insights.sending import ROLE, Sender
 from aggregator.rules.retrying import ATTEMPTS_MAX
 from aggregator.settings import InsightsSettings
@@ -123,7 +123,7 @@ async def test_a_receiver_that_fails_is_tried_again_under_the_same_id(
     database: asyncpg.Connection, send: Send, receiver: Receiver
 ) -> None:
     await issue(database, "inv_1")
-    receiver.answers.extend([500, 302])
+    receiver.answers.extend([500, 307])
     assert await send() == 1
     assert await send() == 0  # it is not due yet
     wait = await database.fetchval("SELECT extract(epoch FROM next_attempt_at - now()) FROM webhook_deliveries")
@@ -151,6 +151,46 @@ async def test_a_receiver_that_says_nothing_is_given_up_in_time_and_holds_up_no_
     assert await send() == 3
     errors = await database.fetch("SELECT DISTINCT last_error FROM webhook_deliveries")
     assert [row["last_error"] for row in errors] == ["no answer within 2 s"]
+
+
+async def test_an_answer_without_an_end_is_a_success_by_its_status(
+    database: asyncpg.Connection, send: Send, receiver: Receiver
+) -> None:
+    receiver.is_endless = True
+    receiver.answers.append(200)
+    await issue(database, "inv_1")
+    assert await send() == 1
+    row = await database.fetchrow("SELECT delivered_at IS NULL AS waits, last_error FROM webhook_deliveries")
+    assert row is not None
+    assert (row["waits"], row["last_error"]) == (False, None)
+
+
+async def test_a_webhook_whose_invoice_is_gone_says_so_and_is_given_up_like_any_other(
+    database: asyncpg.Connection, send: Send, receiver: Receiver
+) -> None:
+    await issue(database, "inv_1")
+    await database.execute("DELETE FROM invoices")
+    await database.execute("UPDATE webhook_deliveries SET attempts = $1", ATTEMPTS_MAX - 1)
+    await send()
+    error = await database.fetchval("SELECT last_error FROM webhook_deliveries WHERE parked_at IS NOT NULL")
+    assert error == "its invoice is no longer in the table invoices"
+    assert receiver.received == []
+
+
+@pytest.mark.parametrize("delivered_first", [True, False])
+async def test_what_one_of_two_senders_has_delivered_is_delivered_whatever_the_other_one_met(
+    database: asyncpg.Connection, database_url: str, send: Send, delivered_first: bool
+) -> None:
+    """Both have it where the claim of one ran out while it was stopped."""
+    await issue(database, "inv_1")
+    webhook_id = str(await database.fetchval("SELECT id FROM webhook_deliveries"))
+    given_up = Failure(webhook_id, None, "answered with status 503")
+    async with connected(database_url, ROLE) as connection:
+        for delivered in (delivered_first, not delivered_first):
+            await mark(connection, [webhook_id] if delivered else [], [] if delivered else [given_up])
+    row = await database.fetchrow("SELECT delivered_at IS NULL AS waits, parked_at, last_error FROM webhook_deliveries")
+    assert row is not None
+    assert (row["waits"], row["parked_at"], row["last_error"]) == (False, None, None)
 
 
 async def test_what_is_given_up_waits_for_a_person_who_sends_it_again(

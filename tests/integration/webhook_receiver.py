@@ -39,12 +39,14 @@ class Received:
 
 
 class Receiver:
-    """Takes what comes, with the statuses of `answers` first; while it is `held`, it answers nothing."""
+    """Takes what comes, with the statuses of `answers` first, and redirects to itself; while it is `held`, it answers
+    nothing; when it `is_endless`, its answers have no end."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.answers: deque[int] = deque()
         self.url = ""
+        self.is_endless = False
         self._may_answer = threading.Event()
         self._may_answer.set()
 
@@ -74,8 +76,13 @@ def receiving() -> Iterator[Receiver]:
             body = self.rfile.read(int(self.headers["content-length"]))
             status = receiver.answer(Received({name.lower(): value for name, value in self.headers.items()}, body))
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            if 300 <= status < 400:
+                self.send_header("Location", receiver.url)
+            if not receiver.is_endless:
+                self.send_header("Content-Length", "0")
             self.end_headers()
+            while receiver.is_endless:  # until the sender hangs up
+                self.wfile.write(bytes(65_536))
 
         def handle(self) -> None:
             try:

@@ -19,6 +19,7 @@ def standing(lag: int, waits_ms: int | None = None) -> Standing:
     ("standings", "is_well", "fact"),
     [
         ([standing(0)], True, "nothing waits"),
+        ([standing(1, 900), standing(0)], True, "1 record waits, for 0.9 s"),
         ([standing(5, 900), standing(0)], True, "5 records wait, the oldest for 0.9 s"),
         ([standing(1_200, 29_999), standing(7, 400)], True, "1,207 records wait, the oldest for 29 s"),
         ([standing(5, 30_000)], False, "5 records wait, the oldest for 30 s"),
@@ -47,6 +48,7 @@ LEASE = Lease(2, is_over=False)
         (None, 0, standing(0), False, "no closer has ever run"),
         (LEASE, 0, standing(0), True, "its lease was renewed 2 s ago; nothing waits"),
         (LEASE, 0, standing(4, 61_000), False, "its lease was renewed 2 s ago; 4 records wait, the oldest for 61 s"),
+        (LEASE, 1, standing(0), False, "its lease was renewed 2 s ago; nothing waits; 1 period is held"),
         (LEASE, 2, standing(0), False, "its lease was renewed 2 s ago; nothing waits; 2 periods are held"),
         (Lease(64, is_over=True), 0, standing(0), False, "its lease was last renewed 64 s ago; nothing waits"),
     ],
@@ -61,6 +63,7 @@ def test_a_closer_is_well_that_has_its_lease_and_holds_nothing(
     ("changes", "seconds", "is_well", "fact"),
     [
         (0, 0, True, "every change of the catalog is published"),
+        (1, 3, True, "1 change of the catalog waits to be published, for 3 s"),
         (3, 29, True, "3 changes of the catalog wait to be published, the oldest for 29 s"),
         (3, 30, False, "3 changes of the catalog wait to be published, the oldest for 30 s"),
     ],

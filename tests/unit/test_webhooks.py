@@ -78,6 +78,12 @@ def test_a_webhook_is_given_up_after_about_a_day() -> None:
         {"webhook_url": "https://example.org/x"},  # nothing to sign with
         {"webhook_url": "ftp://example.org/x", "webhook_secret": SECRET},
         {"webhook_url": "https:///x", "webhook_secret": SECRET},
+        {"webhook_url": "https://example.org:99999/x", "webhook_secret": SECRET},
+        {"webhook_url": "https://user:canary/2@example.org/x", "webhook_secret": SECRET},  # a port of letters
+        {"webhook_url": "https://[::1/x", "webhook_secret": SECRET},
+        {"webhook_url": "https://example.org/x\n", "webhook_secret": SECRET},
+        {"webhook_url": "https://exam ple.org/x", "webhook_secret": SECRET},
+        {"webhook_url": "https://example.org/x", "webhook_secret": "  "},
         {"webhook_secret": "short-canary"},
         {"webhook_secret": "whsec_" + base64.b64encode(b"canary").decode()},
         {"webhook_secret": "whsec_canary!"},

@@ -47,8 +47,10 @@ def of_workers(standings: Sequence[Standing], written_at: int | None, now: int) 
 
 def of_ledger(received: int, problems: Sequence[str]) -> Fact:
     """Of the ledgers of all partitions."""
-    fact = problems[0] if problems else f"adds up in all partitions: {received:,} records received, one verdict each"
-    return Fact("ledger", not problems, fact)
+    if problems:
+        return Fact("ledger", False, problems[0])
+    records = _counted(received, "record", "records")
+    return Fact("ledger", True, f"adds up in all partitions: {records} received, one verdict each")
 
 
 def of_closer(lease: Lease | None, held_periods: int, standings: Sequence[Standing], now: int) -> Fact:
@@ -56,7 +58,7 @@ def of_closer(lease: Lease | None, held_periods: int, standings: Sequence[Standi
     if lease is None:
         return Fact(CLOSER, False, "no closer has ever run")
     is_well, waits = _waiting(standings, now)
-    held = f"; {held_periods:,} periods are held" if held_periods else ""
+    held = f"; {_counted(held_periods, 'period is', 'periods are')} held" if held_periods else ""
     renewed = f"its lease was {'last ' if lease.is_over else ''}renewed {lease.seconds:,} s ago"
     return Fact(CLOSER, is_well and not lease.is_over and not held_periods, f"{renewed}; {waits}{held}")
 
@@ -73,7 +75,8 @@ def of_outbox(tables: Tables) -> Fact:
     """Of the changes of the catalog that are on their way to the topic."""
     if not tables.outbox:
         return Fact("outbox", True, "every change of the catalog is published")
-    fact = f"{tables.outbox:,} changes of the catalog wait to be published, the oldest for {tables.outbox_seconds:,} s"
+    changes = _counted(tables.outbox, "change of the catalog waits", "changes of the catalog wait")
+    fact = f"{changes} to be published, {_oldest(tables.outbox)}for {tables.outbox_seconds:,} s"
     return Fact("outbox", tables.outbox_seconds * 1_000 < WAITS_MS, fact)
 
 
@@ -82,17 +85,26 @@ def _waiting(standings: Iterable[Standing], now: int) -> tuple[bool, str]:
     if not waiting:
         return True, "nothing waits"
     lag = sum(standing.lag for standing in waiting)
+    records = _counted(lag, "record waits", "records wait")
     since = list(_since(waiting))
     if not since:
-        return True, f"{lag:,} records wait, behind a transaction that is open"
+        return True, f"{records}, behind a transaction that is open"
     oldest = max(0, now - min(since))
-    return oldest < WAITS_MS, f"{lag:,} records wait, the oldest for {_duration(oldest)}"
+    return oldest < WAITS_MS, f"{records}, {_oldest(lag)}for {_duration(oldest)}"
 
 
 def _since(standings: Iterable[Standing]) -> Iterator[int]:
     for standing in standings:
         if standing.waiting_since is not None:
             yield standing.waiting_since
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"1 {one}" if count == 1 else f"{count:,} {many}"
+
+
+def _oldest(count: int) -> str:
+    return "" if count == 1 else "the oldest "
 
 
 def _ago(now: int, at: int) -> str:

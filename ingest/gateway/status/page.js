@@ -5,6 +5,8 @@ import { Plot } from "/status/plot.js";
 import { showParts, showPartitions, showRejected, showUsage } from "/status/sections.js";
 
 const EVERY_MS = 3000;
+const PATIENCE_MS = 30000; // the gateway itself waits 4 s for Postgres and 4 s for Kafka, unless told otherwise
+const UNKNOWN_KEY = "This key is unknown, or was revoked. Is all of it there? 'tally keys create' makes a new one.";
 const KEY = "tally-key", THEME = "tally-theme";
 
 const received = new Plot(byId("received"), "Events received", ["received"]);
@@ -19,7 +21,7 @@ class Refused extends Error {
 
 async function get(path) {
   const headers = { Authorization: `Bearer ${sessionStorage.getItem(KEY)}` };
-  const answer = await fetch(`/api/v1${path}`, { headers, cache: "no-store" });
+  const answer = await fetch(`/api/v1${path}`, { headers, cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
   const body = await answer.json();
   if (!answer.ok) throw new Refused(answer.status, body.error);
   return body;
@@ -37,7 +39,8 @@ async function look() {
     if (mine === turn) notice("");
   } catch (error) {
     if (mine !== turn) return;
-    if (error.status === 401 || error.status === 403) return ask(error.message);
+    if (error.status === 401) return ask(UNKNOWN_KEY);
+    if (error.status === 403) return ask(error.message);
     notice(error instanceof Refused ? error.message : "The gateway does not answer; what is shown is old.");
   }
   if (mine === turn && !document.hidden) timer = setTimeout(look, EVERY_MS);
@@ -55,7 +58,10 @@ async function showDeployment(mine) {
   } catch (error) {
     if (error.status !== 403) throw error;
     // Of a key that is bound to services, or else has no scope at all: then the other questions say so.
-    if (mine === turn) byId("deployment").hidden = true;
+    if (mine !== turn) return;
+    byId("deployment").hidden = true;
+    byId("overall").className = "quiet";
+    byId("overall").textContent = "This key sees subscriptions and rejected events of its services";
   }
 }
 
@@ -107,18 +113,21 @@ function begin() {
 
 byId("enter").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(KEY, byId("key").value.trim());
+  const key = byId("key").value.trim();
   byId("key").value = "";
+  if (!/^[!-~]+$/.test(key)) return ask(UNKNOWN_KEY); // no header can hold it
+  sessionStorage.setItem(KEY, key);
   begin();
 });
 
 byId("choose").addEventListener("submit", async (event) => {
   event.preventDefault();
-  chosen = byId("subscription").value.trim();
+  const id = (chosen = byId("subscription").value.trim());
   byId("unknown").textContent = "";
   try {
     await showChosen(turn);
   } catch (error) {
+    if (id !== chosen) return; // another one was chosen meanwhile
     chosen = null;
     byId("usage").replaceChildren();
     byId("unknown").textContent = error instanceof Refused ? error.message : "The gateway does not answer.";

@@ -29,6 +29,7 @@ function check({ ledger, problem }) {
 }
 
 export function showPartitions({ partitions, at }) {
+  if (!partitions.length) return byId("partitions").replaceChildren("Nothing is known while Kafka is away.");
   const verdict = (name) => [name, ({ ledger }) => (ledger ? count(ledger[name]) : ""), "number"];
   const columns = [
     ["partition", ({ partition }) => String(partition)],
