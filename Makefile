@@ -42,11 +42,12 @@ docs: $(READY) ## generate the pages and dashboards that are made of the code
 
 ci: lint test ## do what CI does
 
-bench: $(READY) ## measure the engine, its latency and recovery, the gateway, and closing
+bench: $(READY) ## measure the engine, its latency and recovery, the gateway, verdicts, and closing
 	$(BIN)/tally bench engine
 	$(BIN)/tally bench latency
 	$(BIN)/tally bench recovery
 	$(BIN)/tally bench gateway
+	$(BIN)/tally bench verdict
 	$(BIN)/tally bench closing
 	$(BIN)/tally bench closing --periods 1000 --meters 300000
 
@@ -75,7 +76,7 @@ $(READY): requirements.lock pyproject.toml
 	    echo "Python's venv module is missing: install it (on Debian and Ubuntu the package python3-venv)." >&2; exit 1; }
 	@echo "Making the environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
-	@echo "Installing $$(grep -c '==' requirements.lock) locked packages (about 470 MB on disk)"
+	@echo "Installing $$(grep -c '==' requirements.lock) locked packages (about 640 MB on disk)"
 	@[ -t 1 ] || quiet=--quiet; $(BIN)/python -m pip install $$quiet --disable-pip-version-check --no-input \
 	    --only-binary :all: --require-hashes -r requirements.lock || { \
 	    echo "The packages could not be installed: see pip's words above; without a network, point pip to a mirror." >&2; \

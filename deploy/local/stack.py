@@ -149,7 +149,7 @@ class Stack:
         }
 
         async def ready() -> bool:
-            return await _answers(f"{url}/health/ready")
+            return await answers(f"{url}/health/ready")
 
         await self._supervisor.start(
             Command(
@@ -163,7 +163,8 @@ class Stack:
         )
 
 
-async def _answers(url: str) -> bool:
+async def answers(url: str) -> bool:
+    """Whether a GET succeeds."""
     try:
         async with httpx.AsyncClient(timeout=2.0, verify=False) as client:  # noqa: S501 - loopback, no TLS at all
             return (await client.get(url)).is_success

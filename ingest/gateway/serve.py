@@ -13,7 +13,7 @@ from typing import Final
 import uvicorn
 
 from ingest.gateway.protocol import bounded_protocol
-from ingest.gateway.wiring import Gateway, gateway
+from ingest.gateway.wiring import Gateway, ProducerOf, gateway, usage_producer
 from ingest.metrics import CONNECTIONS
 from ingest.settings import GatewaySettings
 from schemas.errors import OperatorError
@@ -29,21 +29,26 @@ _OTHER_FILES: Final = 256
 """Connections to Kafka and Postgres, logs, libraries."""
 
 
-async def run(settings: GatewaySettings) -> None:
+async def run(settings: GatewaySettings, producer_of: ProducerOf = usage_producer) -> None:
     """Serve until SIGTERM or SIGINT. Raises OperatorError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop, _started)
+    await serve(settings, stop, _started, producer_of)
 
 
-async def serve(settings: GatewaySettings, stop: asyncio.Event, started: Callable[[str], None]) -> None:
+async def serve(
+    settings: GatewaySettings,
+    stop: asyncio.Event,
+    started: Callable[[str], None],
+    producer_of: ProducerOf = usage_producer,
+) -> None:
     """Serve until `stop` is set, then finish the open requests; `started` is told the URL. Raises OperatorError."""
     _allow_files(settings.connections + _OTHER_FILES)
     listener = _bind(settings.http_host, settings.http_port)
     with contextlib.closing(listener):
-        async with gateway(settings) as parts:
+        async with gateway(settings, producer_of) as parts:
             host, port = listener.getsockname()[:2]
             started(f"http://{f'[{host}]' if ':' in host else host}:{port}")
             await _serve(parts, _Server(_config(parts, settings)), listener, stop)

@@ -43,6 +43,9 @@ CLOSE_SECONDS: Final = 4
 """With TALLY_DRAIN_SECONDS before it (8 s), the gateway stops in less than 15 s whatever is away."""
 
 
+ProducerOf = Callable[[GatewaySettings], UsageProducer]
+
+
 @dataclass(slots=True, frozen=True)
 class Gateway:
     """The application, the work that goes on beside it until it has answered its last request, and what makes it answer
@@ -53,15 +56,27 @@ class Gateway:
     drain: Callable[[], None]
 
 
+def usage_producer(settings: GatewaySettings) -> UsageProducer:
+    """What publishes the usage events of a gateway."""
+    return UsageProducer(
+        settings.kafka,
+        topic_prefix=settings.topic_prefix,
+        seconds=settings.answer_seconds,
+        events_max=settings.events_waiting,
+        bytes_max=settings.bytes_waiting,
+    )
+
+
 @contextlib.asynccontextmanager
-async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
+async def gateway(settings: GatewaySettings, producer_of: ProducerOf = usage_producer) -> AsyncIterator[Gateway]:
     """The gateway, connected to what is there. Raises OperatorError where that is not as it should be."""
     async with contextlib.AsyncExitStack() as stack:
         database = Database(
             settings.database_url, connections=settings.database_connections, seconds=settings.answer_seconds
         )
         await database.open()
-        producer = _producer(settings)
+        producer = producer_of(settings)
+        EVENTS_IN_FLIGHT.set_function(lambda: producer.events_in_flight)
         broker = Broker(settings.kafka, settings.topic(Topic.CATALOG), settings.answer_seconds)
         corrections = Broker(settings.kafka, settings.topic(Topic.USAGE_CORRECTIONS), settings.answer_seconds)
         log_reader = LogReader(settings.kafka, settings.topic(Topic.USAGE_EVENTS), settings.answer_seconds)
@@ -95,18 +110,6 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         stack.push_async_callback(_cancel, beside)
         limits = RateLimits(settings.requests_per_second)
         yield Gateway(gateway_app(parts, keyring, limits, requests), beside, verdicts.stop_waiting)
-
-
-def _producer(settings: GatewaySettings) -> UsageProducer:
-    producer = UsageProducer(
-        settings.kafka,
-        topic_prefix=settings.topic_prefix,
-        seconds=settings.answer_seconds,
-        events_max=settings.events_waiting,
-        bytes_max=settings.bytes_waiting,
-    )
-    EVENTS_IN_FLIGHT.set_function(lambda: producer.events_in_flight)
-    return producer
 
 
 async def _greet(producer: UsageProducer, keyring: Keyring) -> None:

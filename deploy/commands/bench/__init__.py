@@ -6,13 +6,16 @@ import json
 from types import ModuleType
 from typing import Any, Final
 
-from deploy.commands.bench import closer, closing, engine, gateway, latency, recovery
+from deploy.commands.bench import closer, closing, curve, engine, gateway, latency, plot, recovery, verdict
 
 PARTS: Final[dict[str, tuple[str, ModuleType]]] = {
     "engine": ("events per second through worker processes, also beside a Kafka Streams program", engine),
     "latency": ("from the sending of an event to its commit, at a steady rate", latency),
     "recovery": ("records per second that a worker restores which has lost its state", recovery),
+    "curve": ("the engine's throughput and memory as one thing after the other is varied", curve),
+    "plot": ("a picture of what 'tally bench curve' has measured", plot),
     "gateway": ("requests and batched events per second through one gateway process", gateway),
+    "verdict": ("how long a usage event waits for its verdict over HTTP", verdict),
     "closer": ("invoices per second that one closer process writes", closer),
     "closing": ("very many periods that end at one moment, while usage goes on", closing),
 }
