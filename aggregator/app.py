@@ -19,7 +19,7 @@ from aggregator.engine.liveness import Liveness
 from aggregator.engine.service import Engine
 from aggregator.health import serve
 from aggregator.settings import AggregatorSettings
-from aggregator.stream.source_records import give_out_source_records
+from aggregator.stream.source_records import give_out_decoded_records
 from schemas.errors import OperatorError
 
 GC_THRESHOLD = 200_000
@@ -57,7 +57,7 @@ async def run(settings: AggregatorSettings) -> None:
     _make_directory(Path(settings.state_dir))
     liveness = Liveness(settings.stalled_seconds)
     serve(settings.metrics_host, settings.metrics_port, lambda: liveness.unready(time.monotonic()))
-    give_out_source_records()
+    give_out_decoded_records()
     app = create_app(settings, liveness)
     try:
         await _start(app, settings.kafka)

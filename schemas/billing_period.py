@@ -52,6 +52,10 @@ class BillingPeriod:
         return self.end is None or self.start <= at < self.end
 
 
+_NONE = BillingPeriod(0, 0)
+"""It holds no moment."""
+
+
 @lru_cache(maxsize=1024)
 def time_zone(name: str) -> ZoneInfo:
     """The IANA zone, from the pinned tzdata package: the same bill on every machine. Raises UnknownTimeZone."""
@@ -69,7 +73,7 @@ def time_zone(name: str) -> ZoneInfo:
 class Calendar:
     """The billing periods of one subscription, from its anchor, interval and zone, which never change."""
 
-    __slots__ = ("_anchor", "_interval", "_known", "_starts", "_zone")
+    __slots__ = ("_anchor", "_interval", "_known", "_latest", "_starts", "_zone")
 
     def __init__(self, anchor: int, interval: BillingInterval, zone: str = "UTC") -> None:
         self._zone = time_zone(zone)
@@ -77,9 +81,17 @@ class Calendar:
         self._interval = interval
         self._starts: list[int] = []
         self._known: list[BillingPeriod] = []
+        self._latest = _NONE
 
     def period_at(self, at: int) -> BillingPeriod:
         """The period that holds a moment in ms. Usage falls into few periods, so those found are kept."""
+        latest = self._latest
+        if latest.end is not None and latest.start <= at < latest.end:
+            return latest
+        latest = self._latest = self._kept(at)
+        return latest
+
+    def _kept(self, at: int) -> BillingPeriod:
         index = bisect_right(self._starts, at)
         if index and at in (known := self._known[index - 1]):
             return known

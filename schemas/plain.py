@@ -15,8 +15,8 @@ class Compiled(Protocol):
         """What `make` makes of the members of a body: service, subscription, user, event key, quantity in millionths,
         time in ms, invoice, event id."""
 
-    def unique(self, subscription_id: str, event_key: str, /) -> bytes | None:
-        """Both texts as a JSON array."""
+    def identity(self, *members: Any) -> tuple[bytes, bytes, str] | None:
+        """The unique key of an event by subscription and event key, its fingerprint, and its meter."""
 
     def accepted(self, *fields: Any) -> bytes | None:
         """The value on `accepted-usage` of an event that was not voided."""

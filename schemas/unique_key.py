@@ -6,17 +6,12 @@ It is compared for ever, so it may not change: an event accepted years ago must 
 from json.encoder import encode_basestring
 
 from schemas.billing_period import BillingPeriod
-from schemas.plain import compiled
 from schemas.service import EventKeyScope
 from schemas.usage_event import UsageEvent
 
 
 def unique_key(event: UsageEvent, scope: EventKeyScope, period: BillingPeriod) -> bytes:
     """The key under which an event is unique (contract rule 4), as a JSON array."""
-    if compiled is not None and scope is EventKeyScope.SUBSCRIPTION:
-        plain = compiled.unique(event.subscription_id, event.event_key)
-        if plain is not None:
-            return plain
     pair = f"[{encode_basestring(event.subscription_id)},{encode_basestring(event.event_key)}"
     if scope is EventKeyScope.SUBSCRIPTION:
         return f"{pair}]".encode()

@@ -91,7 +91,7 @@ def imports_point_one_way(source: Source) -> Iterator[str]:
 
 RULES_MAY_IMPORT = (
     *("collections.abc", "dataclasses", "decimal", "enum", "fractions", "functools", "hashlib", "itertools"),
-    *("json.encoder", "struct", "typing", "schemas", "aggregator.rules"),
+    *("json.encoder", "msgspec", "struct", "typing", "schemas", "aggregator.rules"),
 )
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "now", "today", "utcnow"}
 

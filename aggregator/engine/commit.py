@@ -53,6 +53,18 @@ class Batch:
     decisions: Decisions
 
 
+@dataclass(slots=True, frozen=True)
+class Prepared:
+    """A batch that only needs to be written: its records, its changes of the tables, the positions around it, and who
+    waits for a verdict."""
+
+    transaction: Transaction
+    changes: Changes
+    before: Position
+    after: Position
+    replies: list[Reply]
+
+
 class Commits:
     """Writes what was decided: first to the log, then to the tables."""
 
@@ -75,8 +87,8 @@ class Commits:
         self._timeout_seconds = timeout_seconds
         self.broker_time = BrokerTime()
 
-    async def batch(self, position: Position, batch: Batch) -> None:
-        """What was decided of a batch of a source."""
+    def prepare(self, position: Position, batch: Batch) -> Prepared:
+        """All that a batch of a source changes, by what was decided of it; nothing is written yet."""
         transaction, changes, decisions = self._transaction(), Changes(), batch.decisions
         replies: list[Reply] = []
         if decisions.accepted:
@@ -90,7 +102,7 @@ class Commits:
             changes.put_places(decisions.accepted)
             self._put_totals(transaction, changes, decisions)
             if batch.source is not Topic.USAGE_CORRECTIONS:  # what is taken back is no usage of now
-                for rate in rates_of(decisions.accepted):
+                for rate in rates_of(decisions):
                     transaction.records(Topic.USAGE_RATES).append(rate.key, rate.to_json(), [])
         for record, rejection in decisions.rejected:
             raw: Any = record
@@ -103,7 +115,7 @@ class Commits:
                 replies.append((address, repeated_reply()))
         for record, home in decisions.forwarded:
             raw = record
-            origin = Origin(record.partition, record.offset, record.timestamp)
+            origin = Origin(self._partition, record.offset, record.timestamp)
             transaction.records(Topic.USAGE_FORWARDED, home).append(
                 raw.key, raw.value, [*raw.headers, *origin.headers()]
             )
@@ -116,8 +128,12 @@ class Commits:
             ledger=position.ledger.plus(batch.source, decisions.counts()),
             last={**position.last, batch.source.value: batch.last},
         )
-        await self._commit(transaction, changes, position, after)
-        self._replies.post(replies)
+        return Prepared(transaction, changes, position, after, replies)
+
+    async def batch(self, prepared: Prepared) -> None:
+        """Write a prepared batch, and then tell its verdicts."""
+        await self._commit(prepared.transaction, prepared.changes, prepared.before, prepared.after)
+        self._replies.post(prepared.replies)
 
     async def closings(self, position: Position, round_: Round) -> None:
         """The periods of a round: their records for the closer, their states, and the agenda after them."""

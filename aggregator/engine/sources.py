@@ -116,9 +116,13 @@ class Sources:
 
 def portions(records: Sequence[Any], keys_max: int) -> Iterator[Sequence[Any]]:
     """The records in their order, with at most so many keys in each portion; one without a key counts as a key."""
+    all_keys = {record.key or None for record in records} if len(records) > keys_max else set()
+    if len(all_keys) <= keys_max and None not in all_keys:
+        yield records
+        return
     begin = 0
     keys: set[bytes | int] = set()
-    for index, record in enumerate(records if len(records) > keys_max else ()):
+    for index, record in enumerate(records):
         key = record.key or index
         if len(keys) == keys_max and key not in keys:
             yield records[begin:index]

@@ -33,7 +33,7 @@ def decide_arrivals(
 ) -> Decisions:
     """The verdict of each record of a batch of `usage-forwarded`. An event is forwarded once: what is not at home here
     was put there by somebody else."""
-    arrivals: list[Record] = []
+    arrivals: list[Arrival] = []
     strays: list[Record] = []
     for record in records:
         split = split_origin(record.headers)
@@ -43,7 +43,8 @@ def decide_arrivals(
             headers, origin = split
             at = origin.at
             arrivals.append(Arrival(origin.partition, origin.offset, at, record.key, record.value, headers, record))
-    decisions = decide(arrivals, partition, partitions, tables, catalog)
+    origins = [arrival.partition for arrival in arrivals]
+    decisions = decide(arrivals, partition, partitions, tables, catalog, origins)
     strays += [arrival.record for arrival, _ in decisions.forwarded if isinstance(arrival, Arrival)]
     decisions.forwarded = []
     decisions.rejected += [Rejected(stray, Rejection(Reason.PROCESSING_FAILED, _NOT_FORWARDED)) for stray in strays]

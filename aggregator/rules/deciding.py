@@ -5,10 +5,11 @@ tables nor catalog; what the batch changes is in the `Decisions` that it returns
 values returns the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 
 from aggregator.rules.account import Account, Catalog
-from aggregator.rules.uniqueness import Place, fingerprint, packed_place
+from aggregator.rules.uniqueness import Place, identity, packed_place
 from aggregator.rules.verdicts import Accepted, Decisions, Forwarded, Record, Rejected, Tables
 from schemas.invoice import LINKABLE_STATUSES
 from schemas.rejection import FieldError, Reason, Rejection
@@ -16,8 +17,7 @@ from schemas.service import EventKeyScope
 from schemas.subscription import SubscriptionStatus
 from schemas.timestamps import SECOND_MS
 from schemas.topics import partition_of
-from schemas.unique_key import unique_key
-from schemas.usage_event import AcceptedUsageEvent, UsageEvent, meter_of, parse_usage_event
+from schemas.usage_event import AcceptedUsageEvent, UsageEvent, parse_usage_event
 
 FUTURE_MS_MAX = 5 * 60 * SECOND_MS
 
@@ -28,12 +28,20 @@ _Candidate = tuple[AcceptedUsageEvent, Account, bytes, Record]
 accepted, its account, its unique key, its record. A plain tuple: there is one for each event."""
 
 
-def decide(records: Sequence[Record], partition: int, partitions: int, tables: Tables, catalog: Catalog) -> Decisions:
-    """The verdict of each record of a batch, in the order of the log."""
+def decide(
+    records: Sequence[Record],
+    partition: int,
+    partitions: int,
+    tables: Tables,
+    catalog: Catalog,
+    origins: Iterable[int] | None = None,
+) -> Decisions:
+    """The verdict of each record of a batch, in the order of the log; `origins` are the partitions in which the records
+    first stood, where that is not this one."""
     decisions = Decisions()
     candidates: list[_Candidate] = []
-    for record in records:
-        examined = _examine(record, partition, partitions, catalog)
+    for record, origin in zip(records, repeat(partition) if origins is None else origins, strict=False):
+        examined = _examine(record, origin, partition, partitions, catalog)
         if type(examined) is Rejection:
             decisions.rejected.append(Rejected(record, examined))
         elif type(examined) is Forwarded:
@@ -45,7 +53,9 @@ def decide(records: Sequence[Record], partition: int, partitions: int, tables: T
     return decisions
 
 
-def _examine(record: Record, partition: int, partitions: int, catalog: Catalog) -> _Candidate | Rejection | Forwarded:
+def _examine(
+    record: Record, origin: int, partition: int, partitions: int, catalog: Catalog
+) -> _Candidate | Rejection | Forwarded:
     """Shape, place, existence and ownership: all that does not depend on what was accepted before."""
     event = parse_usage_event(record.value)
     if type(event) is not UsageEvent:
@@ -67,19 +77,20 @@ def _examine(record: Record, partition: int, partitions: int, catalog: Catalog) 
     request_at = record.timestamp
     occurred_at = request_at if event.occurred_at is None else event.occurred_at
     period = account.calendar.period_at(occurred_at)
+    key, content, meter = identity(event, scope, period)
     candidate = AcceptedUsageEvent(
         event,
-        record.partition,
+        origin,
         record.offset,
         request_at,
         occurred_at,
-        meter_of(event.event_key),
+        meter,
         period,
-        fingerprint(event),
+        content,
         account.subscription.version,
         None,
     )
-    return candidate, account, unique_key(event, scope, period), record
+    return candidate, account, key, record
 
 
 def _refusal_by_reference(event: UsageEvent, account: Account | None, catalog: Catalog) -> Rejection | None:

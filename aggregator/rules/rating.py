@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from aggregator.rules.verdicts import Accepted
+from aggregator.rules.verdicts import Decisions
 from schemas.usage_rate import OTHER_METERS, UsageRate
 
 RATES_MAX = 256
@@ -10,19 +10,15 @@ RATES_MAX = 256
 events, and would else write each of them twice."""
 
 
-def rates_of(accepted: Iterable[Accepted]) -> list[UsageRate]:
+def rates_of(decisions: Decisions) -> list[UsageRate]:
     """The usage of each meter, as far as there are not too many; then of those with the most events, and the rest of
     each service together."""
-    sums: dict[tuple[str, str], list[int]] = {}
-    for taken in accepted:
-        counted, event = taken.event, taken.event.event
-        key = (event.service_id, counted.meter)
-        sum_ = sums.get(key)
-        if sum_ is None:
-            sums[key] = [1, event.quantity]
-        else:
-            sum_[0] += 1
-            sum_[1] += event.quantity
+    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    for key, total in decisions.totals.items():
+        service_id, events_before, quantity_before = decisions.before[key]
+        event_count, quantity = sums.get((service_id, key[2]), (0, 0))
+        event_count += total.event_count - events_before
+        sums[service_id, key[2]] = event_count, quantity + total.quantity - quantity_before
     rates = [UsageRate(service_id, meter, *sum_) for (service_id, meter), sum_ in sums.items()]
     if len(rates) <= RATES_MAX:
         return rates

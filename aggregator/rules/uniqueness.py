@@ -8,7 +8,11 @@ import hashlib
 import struct
 from typing import NamedTuple
 
-from schemas.usage_event import UsageEvent
+from schemas.billing_period import BillingPeriod
+from schemas.plain import compiled
+from schemas.service import EventKeyScope
+from schemas.unique_key import unique_key
+from schemas.usage_event import UsageEvent, meter_of
 
 _PLACE = struct.Struct(">IQ16s")
 _VOIDED = 1 << 31
@@ -48,3 +52,21 @@ def fingerprint(event: UsageEvent) -> bytes:
         f"\n{'' if event.occurred_at is None else event.occurred_at}"
     )
     return hashlib.blake2b(content.encode(), digest_size=16).digest()
+
+
+def identity(event: UsageEvent, scope: EventKeyScope, period: BillingPeriod) -> tuple[bytes, bytes, str]:
+    """The unique key of an event, its fingerprint, and its meter."""
+    if compiled is not None and scope is EventKeyScope.SUBSCRIPTION:
+        plain = compiled.identity(
+            event.service_id,
+            event.subscription_id,
+            event.user_id,
+            event.event_key,
+            event.quantity,
+            event.occurred_at,
+            event.invoice_id,
+            event.event_id,
+        )
+        if plain is not None:
+            return plain
+    return unique_key(event, scope, period), fingerprint(event), meter_of(event.event_key)

@@ -25,8 +25,6 @@ class Record(Protocol):
     event, all are those of its origin."""
 
     @property
-    def partition(self) -> int: ...
-    @property
     def offset(self) -> int: ...
     @property
     def timestamp(self) -> int: ...
@@ -84,6 +82,8 @@ class Decisions:
     repeated: list[Record] = field(default_factory=list)
     """Corrections that had been made before."""
     totals: dict[TotalKey, MeterTotal] = field(default_factory=dict)
+    before: dict[TotalKey, tuple[str, int, int]] = field(default_factory=dict)
+    """Of each total its service, and what it was before this batch: events and quantity."""
     periods: dict[PeriodKey, tuple[BillingPeriod, PeriodState]] = field(default_factory=dict)
     waiting: dict[PeriodKey, Account] = field(default_factory=dict)
     """The periods that had no usage to charge before this batch and have now: they want closing."""
@@ -109,6 +109,7 @@ class Decisions:
         if total is None:
             total = tables.total(subscription_id, period, meter) or MeterTotal(period.end)
             self.totals[subscription_id, start, meter] = total
+            self.before[subscription_id, start, meter] = event.service_id, total.event_count, total.quantity
         total.quantity += sign * event.quantity
         total.event_count += sign
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas import plain, unique_key, usage_event
+from aggregator.rules import uniqueness
+from schemas import plain, usage_event
 from schemas.billing_period import BillingPeriod
 from schemas.plain import compiled
 from schemas.service import EventKeyScope
@@ -46,7 +47,6 @@ def read(value: bytes) -> Any:
 def python_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with monkeypatch.context() as patched:
         patched.setattr(usage_event, "compiled", None)
-        patched.setattr(unique_key, "compiled", None)
         yield
 
 
@@ -184,18 +184,19 @@ def test_read_as_python_reads(sent: bytes) -> None:
 _any_text = st.one_of(st.text(max_size=20), st.sampled_from(['"', "\\", "\x1f", "\x7f", "é", "x" * 255, "x" * 256]))
 _numbers = st.one_of(st.integers(0, 10**6), st.sampled_from([2**63 - 1, 2**63, 10**20]), st.integers(-3, 2**64))
 _moments = st.one_of(st.integers(TIMESTAMP_MIN_MS, TIMESTAMP_MAX_MS), st.sampled_from([0, 1, 951_782_400_000]))
+_events = st.builds(
+    UsageEvent,
+    *[_any_text] * 4,
+    quantity=_numbers,
+    occurred_at=st.none() | _moments,
+    invoice_id=st.none() | _any_text,
+    event_id=st.none() | _any_text,
+)
 
 
 @without_compiler
 @given(
-    event=st.builds(
-        UsageEvent,
-        *[_any_text] * 4,
-        quantity=_numbers,
-        occurred_at=st.none() | _moments,
-        invoice_id=st.none() | _any_text,
-        event_id=st.none() | _any_text,
-    ),
+    event=_events,
     numbers=st.tuples(_numbers, _numbers, _moments, _moments, _numbers, st.none() | _numbers),
     meter=_any_text,
     fingerprint=st.binary(min_size=16, max_size=16),
@@ -229,13 +230,22 @@ def test_a_time_is_written_and_read_as_python_does(at: int) -> None:
 
 
 @without_compiler
-@given(_any_text, _any_text)
-def test_a_unique_key_is_what_python_makes(subscription_id: str, event_key: str) -> None:
-    event = UsageEvent("svc", subscription_id, "user", event_key, 1)
-    found = unique_key.unique_key(event, EventKeyScope.SUBSCRIPTION, PERIOD)
+@given(_events)
+@example(UsageEvent("s" * 60, "sub", "u" * 60, "tokens#1", 0))
+@example(UsageEvent("s" * 255, "sub", "u" * 255, "tokens#1", 10**17, None, "i" * 255, "e" * 255))
+def test_an_identity_is_what_python_makes(event: UsageEvent) -> None:
+    found = uniqueness.identity(event, EventKeyScope.SUBSCRIPTION, PERIOD)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(unique_key, "compiled", None)
-        assert unique_key.unique_key(event, EventKeyScope.SUBSCRIPTION, PERIOD) == found
+        patched.setattr(uniqueness, "compiled", None)
+        assert uniqueness.identity(event, EventKeyScope.SUBSCRIPTION, PERIOD) == found
+
+
+@without_compiler
+@pytest.mark.parametrize("length", range(117, 146))
+def test_a_fingerprint_is_right_around_the_end_of_a_block(length: int) -> None:
+    """BLAKE2b hashes blocks of 128 bytes, and the last one, also a full one, in another way."""
+    event = UsageEvent("s" * (length - 8), "sub", "u", "tokens#1", 1)
+    assert uniqueness.identity(event, EventKeyScope.SUBSCRIPTION, PERIOD)[1] == uniqueness.fingerprint(event)
 
 
 @without_compiler
@@ -247,8 +257,8 @@ def test_nothing_is_kept_of_what_was_read_and_written() -> None:
     for _ in range(10_000):
         compiled.event(sent, UsageEvent)
         compiled.event(b"{}", UsageEvent)
-        compiled.unique("sub", "key")
-        compiled.unique("sub", '"')
+        compiled.identity("svc", "sub", "user", "key", 1, None, None, None)
+        compiled.identity("svc", "sub", "user", '"', 1, None, None, None)
     after = sys.getrefcount(sent), sys.getrefcount(UsageEvent), sys.getrefcount(None)
     assert all(abs(now - then) < 100 for then, now in zip(before, after, strict=True))
 

@@ -1,7 +1,6 @@
 """Live rates: what a batch adds, what a window holds, what is shown."""
 
 import json
-from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -11,6 +10,8 @@ from hypothesis import strategies as st
 from aggregator.insights.rates_page import rates_page
 from aggregator.rules.rates import KEPT_MS, SETTLE_MS, STEP_MS, Rates, Usage, settled_end
 from aggregator.rules.rating import RATES_MAX, rates_of
+from aggregator.rules.verdicts import Decisions
+from schemas.totals import MeterTotal
 from schemas.usage_rate import UsageRate
 
 ONE = 1_000_000
@@ -18,20 +19,17 @@ T = 1_767_225_600_000
 """A whole number of steps."""
 
 
-@dataclass
-class Event:
-    service_id: str
-    quantity: int
-
-
-@dataclass
-class Counted:
-    event: Event
-    meter: str
-
-
-def accepted(*events: tuple[str, str, int]) -> Any:
-    return [(Counted(Event(service, quantity), meter), b"", b"", None) for service, meter, quantity in events]
+def accepted(*events: tuple[str, str, int]) -> Decisions:
+    """A batch of these, each service with a subscription of which 7 events had been counted before."""
+    decisions = Decisions()
+    for service, meter, quantity in events:
+        key = (f"sub_{service}", T, meter)
+        if key not in decisions.totals:
+            decisions.totals[key] = MeterTotal(None, quantity=100, event_count=7)
+            decisions.before[key] = (service, 7, 100)
+        decisions.totals[key].event_count += 1
+        decisions.totals[key].quantity += quantity
+    return decisions
 
 
 def rate(meter: str, event_count: int = 1, quantity: int = ONE, service: str = "svc") -> UsageRate:
@@ -45,6 +43,14 @@ def test_a_batch_adds_up_by_service_and_meter() -> None:
         UsageRate("a", "call", 1, 5),
         UsageRate("b", "token", 1, 7),
     ]
+
+
+def test_a_batch_adds_up_over_subscriptions_and_periods() -> None:
+    batch = Decisions()
+    for key in (("sub_1", T, "token"), ("sub_2", T, "token"), ("sub_2", 0, "token")):
+        batch.totals[key] = MeterTotal(None, quantity=30, event_count=3)
+        batch.before[key] = ("a", 1, 10)
+    assert rates_of(batch) == [UsageRate("a", "token", 6, 60)]
 
 
 @pytest.mark.parametrize(
