@@ -19,7 +19,8 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from aggregator.engine.closing import entries_after_a_restore
-from aggregator.engine.commit import CHANGELOGS, PLACE_HEADER
+from aggregator.engine.commit import CHANGELOGS
+from aggregator.engine.draft import PLACE_HEADER
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.tables import Changes, Meta, Tables
 from aggregator.stream.consumer import stop_consumer

@@ -2,27 +2,20 @@
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
 from aggregator.engine import metrics
 from aggregator.engine.closing import TOTALS_AT_A_TIME, Agenda, Closed, Round
+from aggregator.engine.draft import Draft, put_total
 from aggregator.engine.pace import Pace
-from aggregator.engine.replies import Replies, Reply
+from aggregator.engine.replies import Replies
 from aggregator.engine.tables import Changes, Meta, Tables
-from aggregator.engine.transaction import Records, Transaction
-from aggregator.rules.arriving import Arrival
-from aggregator.rules.rating import rates_of
-from aggregator.rules.verdicts import Decisions
-from schemas.forwarding import Headers, Origin
+from aggregator.engine.transaction import Transaction
 from schemas.position import LastRecord, Position
-from schemas.rejection import Rejection
-from schemas.reply import accepted_reply, rejected_reply, repeated_reply, reply_address
 from schemas.topics import Topic
 from schemas.totals import PERIOD_METER, total_key
 
-PLACE_HEADER = "place"
 SECOND_MS = 1_000
 
 CHANGELOGS = (Topic.ACCEPTED_USAGE, Topic.USAGE_TOTALS, Topic.AGGREGATOR_POSITIONS)
@@ -41,28 +34,6 @@ class BrokerTime:
     def may_have_reached(self, at: int, now: float) -> bool:
         """Whether to ask if the broker's clock has reached a time in ms: always, until it was asked once."""
         return self.at == 0 or at <= self.at + int((now - self.heard_at) * SECOND_MS)
-
-
-@dataclass(slots=True, frozen=True)
-class Batch:
-    """A batch of a source up to `next_offset`, its last record, and what was decided of it."""
-
-    source: Topic
-    next_offset: int
-    last: LastRecord
-    decisions: Decisions
-
-
-@dataclass(slots=True, frozen=True)
-class Prepared:
-    """A batch that only needs to be written: its records, its changes of the tables, the positions around it, and who
-    waits for a verdict."""
-
-    transaction: Transaction
-    changes: Changes
-    before: Position
-    after: Position
-    replies: list[Reply]
 
 
 class Commits:
@@ -87,53 +58,21 @@ class Commits:
         self._timeout_seconds = timeout_seconds
         self.broker_time = BrokerTime()
 
-    def prepare(self, position: Position, batch: Batch) -> Prepared:
-        """All that a batch of a source changes, by what was decided of it; nothing is written yet."""
-        transaction, changes, decisions = self._transaction(), Changes(), batch.decisions
-        replies: list[Reply] = []
-        if decisions.accepted:
-            append = transaction.records(Topic.ACCEPTED_USAGE).append
-            for accepted in decisions.accepted:
-                value = accepted.event.to_json()
-                append(accepted.key, value, [(PLACE_HEADER, accepted.place)])
-                headers = accepted.record.headers
-                if headers and (address := reply_address(headers)) is not None:
-                    replies.append((address, accepted_reply(value)))
-            changes.put_places(decisions.accepted)
-            self._put_totals(transaction, changes, decisions)
-            if batch.source is not Topic.USAGE_CORRECTIONS:  # what is taken back is no usage of now
-                for rate in rates_of(decisions):
-                    transaction.records(Topic.USAGE_RATES).append(rate.key, rate.to_json(), [])
-        for record, rejection in decisions.rejected:
-            raw: Any = record
-            headers = _rejection_headers(batch.source, raw, rejection, self._partition)
-            transaction.records(Topic.REJECTED_USAGE).append(raw.key, raw.value, headers)
-            if (address := reply_address(record.headers)) is not None:
-                replies.append((address, rejected_reply(rejection)))
-        for record in decisions.repeated:
-            if (address := reply_address(record.headers)) is not None:
-                replies.append((address, repeated_reply()))
-        for record, home in decisions.forwarded:
-            raw = record
-            origin = Origin(self._partition, record.offset, record.timestamp)
-            transaction.records(Topic.USAGE_FORWARDED, home).append(
-                raw.key, raw.value, [*raw.headers, *origin.headers()]
-            )
-        for key_, account in decisions.waiting.items():
-            if (due := self._agenda.entry(account, *decisions.periods[key_])) is not None:
-                changes.put_due(due)
+    def draft(self, source: Topic) -> Draft:
+        """An empty draft of a batch of a source."""
+        return Draft(source, self._partition, self._transaction(), self._agenda)
+
+    async def batch(self, draft: Draft, position: Position, next_offset: int, last: LastRecord) -> None:
+        """Write a batch, up to an offset of its source and with its last record; then tell those who wait for it."""
+        source = draft.source
         after = replace(
             position,
-            positions={**position.positions, batch.source.value: batch.next_offset},
-            ledger=position.ledger.plus(batch.source, decisions.counts()),
-            last={**position.last, batch.source.value: batch.last},
+            positions={**position.positions, source.value: next_offset},
+            ledger=position.ledger.plus(source, draft.counts),
+            last={**position.last, source.value: last},
         )
-        return Prepared(transaction, changes, position, after, replies)
-
-    async def batch(self, prepared: Prepared) -> None:
-        """Write a prepared batch, and then tell its verdicts."""
-        await self._commit(prepared.transaction, prepared.changes, prepared.before, prepared.after)
-        self._replies.post(prepared.replies)
+        await self._commit(draft.transaction, draft.changes, position, after)
+        self._replies.post(draft.replies)
 
     async def closings(self, position: Position, round_: Round) -> None:
         """The periods of a round: their records for the closer, their states, and the agenda after them."""
@@ -162,26 +101,14 @@ class Commits:
             await pace.rest()
         for count, (meter, total) in enumerate(closing.totals.items(), start=1):
             key = total_key(subscription_id, period.start_text, meter)
-            _put_total(totals, changes, key, total.to_json())
+            put_total(totals, changes, key, total.to_json())
             changes.charged.append((subscription_id, period.start, meter))
             if count % TOTALS_AT_A_TIME == 0:
                 await pace.rest()
         key = total_key(subscription_id, period.start_text, PERIOD_METER)
-        _put_total(totals, changes, key, closing.state.to_json())
+        put_total(totals, changes, key, closing.state.to_json())
         changes.periods[subscription_id, period.start] = closing.state
         await pace.rest()
-
-    @staticmethod
-    def _put_totals(transaction: Transaction, changes: Changes, decisions: Decisions) -> None:
-        totals = transaction.records(Topic.USAGE_TOTALS)
-        for (subscription_id, start, meter), total in decisions.totals.items():
-            start_text = decisions.periods[subscription_id, start][0].start_text
-            _put_total(totals, changes, total_key(subscription_id, start_text, meter), total.to_json())
-        for (subscription_id, start), (period, state) in decisions.periods.items():
-            key = total_key(subscription_id, period.start_text, PERIOD_METER)
-            _put_total(totals, changes, key, state.to_json())
-            changes.periods[subscription_id, start] = state
-        changes.totals = decisions.totals
 
     def _transaction(self) -> Transaction:
         return Transaction(self._producer, self._names, self._partition)
@@ -204,23 +131,3 @@ class Commits:
         self.broker_time = BrokerTime(committed.appended_at, now)
         metrics.TRANSACTION_SECONDS.observe(now - begun)
         metrics.TRANSACTION_BYTES.observe(committed.size_bytes)
-
-
-def _put_total(totals: Records, changes: Changes, key: bytes, value: bytes) -> None:
-    totals.append(key, value, [])
-    changes.put_total(key, value)
-
-
-def _rejection_headers(source: Topic, record: Any, rejection: Rejection, partition: int) -> Headers:
-    """The record's own headers as received, and why and where it was refused: a forwarded event where it first arrived,
-    under which place its sender knows it."""
-    if isinstance(record, Arrival):
-        source, partition = Topic.USAGE_EVENTS, record.partition
-    return [
-        *record.headers,
-        ("reject-code", rejection.reason.value.encode()),
-        ("reject-field", (rejection.field or "").encode()),
-        ("reject-error", rejection.error.encode()),
-        ("origin-topic", source.value.encode()),
-        *Origin(partition, record.offset, record.timestamp).headers(),
-    ]

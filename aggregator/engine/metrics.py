@@ -3,12 +3,10 @@
 Verdicts are counted once a batch. What a look finds out about a partition is shown about every second: see watch.
 """
 
-from collections import Counter as Tally
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from aggregator.rules.verdicts import Rejected
 from schemas.position import Counts
 from schemas.rejection import Reason
 from schemas.topics import Topic
@@ -93,8 +91,8 @@ _OF_A_PARTITION = (
 )
 
 
-def batch(partition: int, source: Topic, counts: Counts, rejected: Iterable[Rejected]) -> None:
-    """Count the verdicts of a committed batch."""
+def batch(partition: int, source: Topic, counts: Counts, reasons: Mapping[Reason, int]) -> None:
+    """Count the verdicts of a committed batch, and the reasons of those that were refused."""
     records = sum(counts)
     BATCH_RECORDS.observe(records)
     RECEIVED.labels(partition, source.value).inc(records)
@@ -104,7 +102,7 @@ def batch(partition: int, source: Topic, counts: Counts, rejected: Iterable[Reje
         ACCEPTED.labels(partition).inc(counts.accepted)
         DUPLICATE.labels(partition).inc(counts.duplicate)
         FORWARDED.labels(partition).inc(counts.forwarded)
-    for reason, count in Tally(rejection.reason for _, rejection in rejected).items():
+    for reason, count in reasons.items():
         if reason is not Reason.DUPLICATE_EVENT_KEY:
             REJECTED.labels(partition, reason.value).inc(count)
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,8 @@ from aggregator.engine import metrics
 from aggregator.engine.catalog import CatalogFollower
 from aggregator.engine.changelog import Restore
 from aggregator.engine.closing import Agenda
-from aggregator.engine.commit import Batch, Commits
+from aggregator.engine.commit import Commits
+from aggregator.engine.draft import SLICE_RECORDS, Draft
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.originals import EventPlace, Originals
 from aggregator.engine.replies import Replies
@@ -24,7 +25,7 @@ from aggregator.engine.tending import Tending
 from aggregator.engine.transaction import BATCH_BYTES_MAX, BROKERS_TIMEOUT_MS_MAX, LARGEST
 from aggregator.rules.arriving import decide_arrivals
 from aggregator.rules.bisecting import bisected
-from aggregator.rules.deciding import decide
+from aggregator.rules.deciding import decide as decide_events
 from aggregator.rules.verdicts import Decisions, Record
 from aggregator.rules.voiding import decide_voids, voids_of
 from aggregator.settings import AggregatorSettings
@@ -38,6 +39,8 @@ BATCH_KEYS_MAX = 4_000
 """What is decided at once is of at most so many subscriptions: to read one of the catalog for the first time takes ten
 times as long as to decide an event, and each changes a total and a state of its own."""
 SECOND_MS = 1_000
+FATAL = (Halt, MemoryError)
+"""What says nothing of the record at hand."""
 PATIENCE = 3
 """How many times as long as a transaction may take, the opening or release of a partition may wait for Kafka. Twice as
 long is what the group waits for a member that is to give up a partition."""
@@ -56,8 +59,7 @@ class Shared:
     names: dict[Topic, str]
     partitions: int
     deciding: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """To decide a batch. Else the loop would decide one of each partition before it hears anything of Kafka: no commit
-    would go on meanwhile, and the objects of all those batches would no longer fit into the processor's caches."""
+    """To decide a batch. Else the loop would decide one of each partition before any of them is written."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """To close or enrol. With several partitions at it an event would wait for a round of each: while 30,000 periods
     closed, the median verdict took 0.25 s with two at a time and 0.14 s with one, for a quarter fewer periods a second.
@@ -231,29 +233,54 @@ class Partition:
         next_offset = await self._sources.next_offset(topic)
         catalog, partitions = self._shared.catalog.store, self._shared.partitions
 
-        def decide_part(part: Sequence[Record]) -> Decisions:
+        def decide_some(some: Sequence[Record], decisions: Decisions | None = None) -> Decisions:
             if topic is Topic.USAGE_CORRECTIONS:
-                return decide_voids(part, originals, tables, catalog)
-            if topic is Topic.USAGE_FORWARDED:
-                return decide_arrivals(part, self.number, partitions, tables, catalog)
-            return decide(part, self.number, partitions, tables, catalog)
+                return decide_voids(some, originals, tables, catalog)
+            decide_them = decide_arrivals if topic is Topic.USAGE_FORWARDED else decide_events
+            return decide_them(some, self.number, partitions, tables, catalog, decisions=decisions)
+
+        async def write(draft: Draft, last: Any) -> None:
+            part_end = next_offset if last is records[-1] else last.offset + 1
+            await commits.batch(draft, self._position(tables), part_end, last_record(last))
+            metrics.batch(self.number, topic, draft.counts, draft.reasons)
 
         for portion in portions(records, BATCH_KEYS_MAX):
-            parts = bisected(portion, decide_part, fatal=(Halt, MemoryError))
-            while not self._stopping:
-                async with self._shared.deciding:
-                    if (part := next(parts, None)) is None:
-                        break
-                    last: Any = part.records[-1]
-                    part_end = next_offset if last is records[-1] else last.offset + 1
-                    batch = Batch(topic, part_end, last_record(last), part.decisions)
-                    prepared = commits.prepare(self._position(tables), batch)
+            if self._stopping:
+                return
+            async with self._shared.deciding:
+                draft = await self._drafted(commits, topic, portion, decide_some)
+            if draft is not None:
+                await write(draft, portion[-1])
+                continue
+            for part in bisected(portion, decide_some, fatal=FATAL):
+                last: Any = part.records[-1]
                 if part.failure is not None:
                     what = "partition %d offset %d of %s was refused"
                     fields = {"topic": topic.value, "partition": self.number, "offset": last.offset}
                     log.error(what, self.number, last.offset, topic, exc_info=part.failure, extra=fields)
-                await commits.batch(prepared)
-                metrics.batch(self.number, topic, part.decisions.counts(), part.decisions.rejected)
+                draft = commits.draft(topic)
+                draft.take(part.decisions)
+                draft.finish(part.decisions)
+                await write(draft, last)
+
+    async def _drafted(
+        self, commits: Commits, topic: Topic, records: Sequence[Any], decide_some: Callable[..., Decisions]
+    ) -> Draft | None:
+        """The draft of these records, slice after slice; None where one of them can't be decided: bisecting finds it.
+        Corrections, of which there are few, are one slice."""
+        draft, decisions = commits.draft(topic), Decisions()
+        size = len(records) if topic is Topic.USAGE_CORRECTIONS else SLICE_RECORDS
+        for start in range(0, len(records), size):
+            try:
+                decisions = decide_some(records[start : start + size], decisions)
+            except FATAL:
+                raise
+            except Exception:  # noqa: BLE001 - it is met again, and logged, by bisecting
+                return None
+            draft.take(decisions)
+            await asyncio.sleep(0)
+        draft.finish(decisions)
+        return draft
 
     async def _count_up_to(self, ends: Ends, tables: Tables, commits: Commits) -> None:
         """Decide all that stands before these ends, however much it is.

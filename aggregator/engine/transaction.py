@@ -1,6 +1,7 @@
 """One Kafka transaction of a partition: records gathered in batches, then written and committed in one go."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from aggregator.engine.halt import Halt, HaltReason
 from schemas.forwarding import Headers
 from schemas.topics import Topic
 
+SECOND_MS = 1_000
 BATCH_BYTES_MAX = 1 << 20
 """A record that is larger travels in a batch of its own; the topic's max.message.bytes is what bounds it."""
 SLOWEST_BYTES_PER_SECOND = 2 << 20
@@ -38,14 +40,15 @@ class Records:
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self._producer = producer
+        self._at = int(time.time() * SECOND_MS)  # the broker puts its own in its place; to ask for each costs more
         self.batches: list[Any] = []
         self._begin()
 
     def append(self, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         """Add a record. Nothing is sent before the commit."""
-        if self._append(timestamp=None, key=key, value=value, headers=headers) is None:
+        if self._append(timestamp=self._at, key=key, value=value, headers=headers) is None:
             self._begin()
-            appended = self._append(timestamp=None, key=key, value=value, headers=headers)
+            appended = self._append(timestamp=self._at, key=key, value=value, headers=headers)
             assert appended is not None, "an empty batch takes a record of any size"
 
     def _begin(self) -> None:

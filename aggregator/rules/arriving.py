@@ -29,10 +29,15 @@ class Arrival:
 
 
 def decide_arrivals(
-    records: Sequence[Any], partition: int, partitions: int, tables: Tables, catalog: Catalog
+    records: Sequence[Any],
+    partition: int,
+    partitions: int,
+    tables: Tables,
+    catalog: Catalog,
+    decisions: Decisions | None = None,
 ) -> Decisions:
-    """The verdict of each record of a batch of `usage-forwarded`. An event is forwarded once: what is not at home here
-    was put there by somebody else."""
+    """As decide(), of a batch of `usage-forwarded`. An event is forwarded once: what is not at home here was put there
+    by somebody else."""
     arrivals: list[Arrival] = []
     strays: list[Record] = []
     for record in records:
@@ -44,7 +49,7 @@ def decide_arrivals(
             at = origin.at
             arrivals.append(Arrival(origin.partition, origin.offset, at, record.key, record.value, headers, record))
     origins = [arrival.partition for arrival in arrivals]
-    decisions = decide(arrivals, partition, partitions, tables, catalog, origins)
+    decisions = decide(arrivals, partition, partitions, tables, catalog, origins, decisions)
     strays += [arrival.record for arrival, _ in decisions.forwarded if isinstance(arrival, Arrival)]
     decisions.forwarded = []
     decisions.rejected += [Rejected(stray, Rejection(Reason.PROCESSING_FAILED, _NOT_FORWARDED)) for stray in strays]

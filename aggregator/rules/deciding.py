@@ -2,7 +2,7 @@
 
 `decide` is a function of values: the records of a batch, the tables as they stand, the catalog. It changes neither
 tables nor catalog; what the batch changes is in the `Decisions` that it returns, and a second call with the same
-values returns the same.
+values returns the same. Of slices of one batch, all share one `Decisions`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,6 +21,7 @@ from schemas.usage_event import AcceptedUsageEvent, UsageEvent, parse_usage_even
 
 FUTURE_MS_MAX = 5 * 60 * SECOND_MS
 
+_EVENT_SCOPE = EventKeyScope.EVENT  # to look a member up in its class costs more than the comparison
 _EVENT_ID_REQUIRED = FieldError("eventId", Reason.FIELD_REQUIRED, "is required by this service's eventKeyScope EVENT")
 
 _Candidate = tuple[AcceptedUsageEvent, Account, bytes, Record]
@@ -35,10 +36,12 @@ def decide(
     tables: Tables,
     catalog: Catalog,
     origins: Iterable[int] | None = None,
+    decisions: Decisions | None = None,
 ) -> Decisions:
     """The verdict of each record of a batch, in the order of the log; `origins` are the partitions in which the records
-    first stood, where that is not this one."""
-    decisions = Decisions()
+    first stood, where that is not this one. A batch can be decided in slices: each goes on with the `decisions` that
+    the one before returned."""
+    decisions = Decisions() if decisions is None else decisions
     candidates: list[_Candidate] = []
     for record, origin in zip(records, repeat(partition) if origins is None else origins, strict=False):
         examined = _examine(record, origin, partition, partitions, catalog)
@@ -72,7 +75,7 @@ def _examine(
             return refusal
     assert account is not None, "without an account there is a refusal"
     scope = account.service.event_key_scope
-    if scope is EventKeyScope.EVENT and event.event_id is None:
+    if scope is _EVENT_SCOPE and event.event_id is None:
         return Rejection.of_fields([_EVENT_ID_REQUIRED])
     request_at = record.timestamp
     occurred_at = request_at if event.occurred_at is None else event.occurred_at
@@ -116,7 +119,7 @@ def _judge(
     candidates: Sequence[_Candidate], partition: int, tables: Tables, catalog: Catalog, decisions: Decisions
 ) -> None:
     """Uniqueness and state. An identical repeat is a duplicate before any check of state: its first copy counted."""
-    taken: dict[bytes, bytes] = {}
+    taken = decisions.taken
     for candidate, stored in zip(candidates, tables.places([key for _, _, key, _ in candidates]), strict=True):
         event, account, key, record = candidate
         place = taken.get(key) if stored is None else stored

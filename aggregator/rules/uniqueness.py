@@ -14,6 +14,7 @@ from schemas.service import EventKeyScope
 from schemas.unique_key import unique_key
 from schemas.usage_event import UsageEvent, meter_of
 
+_SUBSCRIPTION_SCOPE = EventKeyScope.SUBSCRIPTION
 _PLACE = struct.Struct(">IQ16s")
 _VOIDED = 1 << 31
 """The highest bit of the partition's number, which no partition needs."""
@@ -56,7 +57,7 @@ def fingerprint(event: UsageEvent) -> bytes:
 
 def identity(event: UsageEvent, scope: EventKeyScope, period: BillingPeriod) -> tuple[bytes, bytes, str]:
     """The unique key of an event, its fingerprint, and its meter."""
-    if compiled is not None and scope is EventKeyScope.SUBSCRIPTION:
+    if compiled is not None and scope is _SUBSCRIPTION_SCOPE:
         plain = compiled.identity(
             event.service_id,
             event.subscription_id,

@@ -88,6 +88,13 @@ class Decisions:
     waiting: dict[PeriodKey, Account] = field(default_factory=dict)
     """The periods that had no usage to charge before this batch and have now: they want closing."""
 
+    taken: dict[bytes, bytes] = field(default_factory=dict)
+    """The unique keys that the batch took so far, with their packed Places: the tables do not have them yet."""
+
+    def forget_verdicts(self) -> None:
+        """Go on with totals, periods and taken keys alone: the verdicts so far are written down."""
+        self.accepted, self.rejected, self.forwarded, self.repeated, self.duplicates = [], [], [], [], 0
+
     def counts(self) -> Counts:
         """How many records met each verdict."""
         return Counts(

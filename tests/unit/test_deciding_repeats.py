@@ -4,16 +4,18 @@ from typing import Any
 
 import pytest
 
+from aggregator.rules.verdicts import Decisions
+from schemas.position import Counts
 from tests.unit.world import ACCEPTED, DUPLICATE, HOUR, IDENTICAL, MINUTE, NOON, World, ms, rejection_of, usage
 
-SINGLE_BATCH, EACH_ITS_OWN = "in one batch", "each in its own batch"
+SINGLE_BATCH, SLICES, EACH_ITS_OWN = "in one batch", "in slices of one batch", "each in its own batch"
 OLD = {"serviceId": "hourly", "subscriptionId": "hourly", "occurredAt": "2026-01-15T11:30:00Z"}
 BY_PERIOD = {"serviceId": "by-period", "subscriptionId": "by-period"}
 BY_EVENT = {"serviceId": "by-event", "subscriptionId": "by-event"}
 FEBRUARY = ms("2026-02-01T00:00:00Z")
 
 
-@pytest.mark.parametrize("batches", [SINGLE_BATCH, EACH_ITS_OWN])
+@pytest.mark.parametrize("batches", [SINGLE_BATCH, SLICES, EACH_ITS_OWN])
 @pytest.mark.parametrize(
     "story",
     [
@@ -103,7 +105,10 @@ FEBRUARY = ms("2026-02-01T00:00:00Z")
 )
 def test_story(world: World, story: list[tuple[int, dict[str, Any], str]], batches: str) -> None:
     appended = [(at, usage(**fields)) for at, fields, _ in story]
-    found = world.process(*appended) if batches == SINGLE_BATCH else [world.process(one)[0] for one in appended]
+    if batches == EACH_ITS_OWN:
+        found = [world.process(one)[0] for one in appended]
+    else:
+        found = world.process(*appended) if batches == SINGLE_BATCH else world.process_in_slices(*appended)
     assert found == [outcome for _, _, outcome in story]
 
 
@@ -113,3 +118,15 @@ def test_a_duplicate_shows_the_first(world: World) -> None:
     different = rejection_of(world, NOON + HOUR, usage(quantity="2"))
     assert (identical.field, identical.extra) == ("eventKey", {"identical": True, "existingId": "ue_0_1"})
     assert (different.field, different.extra) == ("eventKey", {"identical": False, "existingId": "ue_0_1"})
+
+
+def test_slices_of_a_batch_come_to_what_the_batch_comes_to(world: World) -> None:
+    appended = [(NOON + n, usage(eventKey=f"call#{n % 7}", quantity=str(n), eventId=f"{n % 3}")) for n in range(40)]
+    records = world.records(*appended)
+    whole, slices = world.decide(records), Decisions()
+    for number in range(0, len(records), 9):
+        assert world.decide(records[number : number + 9], slices) is slices
+    assert slices == whole
+    slices.forget_verdicts()
+    assert slices.counts() == Counts(0, 0, 0)
+    assert (slices.totals, slices.periods, slices.taken) == (whole.totals, whole.periods, whole.taken)

@@ -210,8 +210,8 @@ class World:
         self.next_offset += len(records)
         return records
 
-    def decide(self, records: Sequence[LogRecord]) -> Decisions:
-        return decide(records, 0, 1, self.tables, self.catalog)
+    def decide(self, records: Sequence[LogRecord], decisions: Decisions | None = None) -> Decisions:
+        return decide(records, 0, 1, self.tables, self.catalog, decisions=decisions)
 
     def process(self, *appended: tuple[int, bytes | None]) -> list[str]:
         """Append one batch, decide it and apply what was decided. Returns the outcome of each record."""
@@ -219,6 +219,15 @@ class World:
         decisions = self.decide(records)
         self.tables.apply(decisions)
         return outcomes(records, decisions)
+
+    def process_in_slices(self, *appended: tuple[int, bytes | None]) -> list[str]:
+        """As process(), a record at a time of one batch, whose verdicts are written down in between."""
+        decisions, found = Decisions(), []
+        for record in self.records(*appended):
+            found += outcomes([record], self.decide([record], decisions))
+            decisions.forget_verdicts()
+        self.tables.apply(decisions)
+        return found
 
 
 def outcomes(records: Sequence[LogRecord], decisions: Decisions) -> list[str]:
