@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaProducer
 from aggregator.engine import metrics
 from aggregator.engine.closing import TOTALS_AT_A_TIME, Agenda, Closed, Round
 from aggregator.engine.draft import Draft, put_total
+from aggregator.engine.feed import Feed
 from aggregator.engine.pace import Pace
-from aggregator.engine.replies import Replies
 from aggregator.engine.tables import Changes, Meta, Tables
 from aggregator.engine.transaction import Transaction
 from schemas.position import LastRecord, Position
@@ -46,7 +46,8 @@ class Commits:
         partition: int,
         tables: Tables,
         agenda: Agenda,
-        replies: Replies,
+        replies: Feed,
+        rates: Feed,
         timeout_seconds: float,
     ) -> None:
         self._producer = producer
@@ -55,6 +56,7 @@ class Commits:
         self._tables = tables
         self._agenda = agenda
         self._replies = replies
+        self._rates = rates
         self._timeout_seconds = timeout_seconds
         self.broker_time = BrokerTime()
 
@@ -73,6 +75,7 @@ class Commits:
         )
         await self._commit(draft.transaction, draft.changes, position, after)
         self._replies.post(draft.replies)
+        self._rates.post(draft.rates)
 
     async def closings(self, position: Position, round_: Round) -> None:
         """The periods of a round: their records for the closer, their states, and the agenda after them."""

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from aggregator.engine.closing import Agenda
-from aggregator.engine.replies import Reply
+from aggregator.engine.feed import Told
 from aggregator.engine.tables import Changes
 from aggregator.engine.transaction import Records, Transaction
 from aggregator.rules.arriving import Arrival
@@ -30,7 +30,8 @@ class Draft:
         self.source = source
         self.transaction = transaction
         self.changes = Changes()
-        self.replies: list[Reply] = []
+        self.replies: list[Told] = []
+        self.rates: list[Told] = []
         self.counts = Counts(0, 0, 0)
         self.reasons: Counter[Reason] = Counter()
         """Of the rejections, duplicates included."""
@@ -71,8 +72,7 @@ class Draft:
             self.changes.periods[subscription_id, start] = state
         self.changes.totals = decisions.totals
         if self.source is not Topic.USAGE_CORRECTIONS:  # what is taken back is no usage of now
-            for rate in rates_of(decisions):
-                self.transaction.records(Topic.USAGE_RATES).append(rate.key, rate.to_json(), [])
+            self.rates = [((self._partition, rate.key), rate.to_json()) for rate in rates_of(decisions)]
         for key_, account in decisions.waiting.items():
             if (due := self._agenda.entry(account, *decisions.periods[key_])) is not None:
                 self.changes.put_due(due)

@@ -34,6 +34,11 @@ REPLIES = Counter(
     "Verdicts told to gateways that wait for them, and those that got lost: each of these is a 202 and no 201.",
     ["outcome"],
 )
+RATES = Counter(
+    "tally_rates",
+    "Records of usage-rates that were written, and those that got lost: live rates lack them.",
+    ["outcome"],
+)
 LEDGER = Gauge("tally_ledger_records", "The ledger: records of all sources by verdict.", ["partition", "verdict"])
 
 LAG = Gauge("tally_lag_records", "Records of all sources that are not decided yet: watch it grow.", ["partition"])

@@ -15,9 +15,9 @@ from aggregator.engine.changelog import Restore
 from aggregator.engine.closing import Agenda
 from aggregator.engine.commit import Commits
 from aggregator.engine.draft import SLICE_RECORDS, Draft
+from aggregator.engine.feed import Feed
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.originals import EventPlace, Originals
-from aggregator.engine.replies import Replies
 from aggregator.engine.sources import Ends, Sources, last_record, portions
 from aggregator.engine.stores import Stores
 from aggregator.engine.tables import Tables
@@ -54,7 +54,8 @@ class Shared:
     consumer: AIOKafkaConsumer
     catalog: CatalogFollower
     originals: Originals
-    replies: Replies
+    replies: Feed
+    rates: Feed
     stores: Stores
     names: dict[Topic, str]
     partitions: int
@@ -156,6 +157,7 @@ class Partition:
             tables,
             agenda,
             shared.replies,
+            shared.rates,
             settings.transaction_timeout_seconds,
         )
         metrics.opened(self.number, position.ledger.wire())

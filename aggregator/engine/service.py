@@ -12,13 +12,14 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from mode import Service
 
+from aggregator.engine import metrics
 from aggregator.engine.catalog import CatalogFollower, CatalogStore
 from aggregator.engine.cluster import find_cluster
+from aggregator.engine.feed import Feed
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.liveness import Liveness
 from aggregator.engine.originals import Originals
 from aggregator.engine.partition import PATIENCE, Partition, Shared
-from aggregator.engine.replies import Replies
 from aggregator.engine.stores import Memory, Stores, owner_of
 from aggregator.engine.watch import Watch
 from aggregator.settings import AggregatorSettings
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 SECOND_MS = 1_000
 COMMIT_SECONDS = 1.0
+RATES_SECONDS = 0.5
 WATCH_SECONDS = 1.0
 FETCH_BYTES = 4 << 20
 METADATA_MS = 5_000
@@ -78,9 +80,11 @@ class Engine(Service):
             metadata_max_age_ms=METADATA_MS,
         )
         originals = Originals(settings.kafka, names[Topic.USAGE_EVENTS])
-        replies = Replies(settings.kafka, names[Topic.USAGE_REPLIES])
+        replies = Feed(settings.kafka, names[Topic.USAGE_REPLIES], metrics.REPLIES)
         await replies.start()
-        self._shared = Shared(settings, consumer, catalog, originals, replies, stores, names, cluster.partitions)
+        rates = Feed(settings.kafka, names[Topic.USAGE_RATES], metrics.RATES, RATES_SECONDS)
+        await rates.start()
+        self._shared = Shared(settings, consumer, catalog, originals, replies, rates, stores, names, cluster.partitions)
         await consumer.start()
         consumer.subscribe([names[topic] for topic in SOURCES], listener=_Listener(self))
 
@@ -91,6 +95,7 @@ class Engine(Service):
             await stop_consumer(self._shared.consumer)
             await self._shared.originals.stop()
             await self._shared.replies.stop()
+            await self._shared.rates.stop()
             await self._shared.catalog.stop()
             self._store.close()
 

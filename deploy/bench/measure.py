@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from schemas.plain import compiled
 from deploy.local.jars import KAFKA_VERSION
 from schemas.errors import OperatorError
 
@@ -97,7 +98,8 @@ def _median(found: Sequence[Any]) -> Any:
 @dataclass(frozen=True)
 class Circumstances:
     """Where and with what something was measured. `commit` is that of this checkout, `is_changed` whether there are
-    changes that are not committed; `load` is the average of the minute before."""
+    changes that are not committed; `load` is the average of the minute before; `is_compiled` tells whether plain events
+    are read in C (schemas.plain)."""
 
     cores: int
     cpu: str
@@ -111,6 +113,7 @@ class Circumstances:
     kafka: str
     commit: str
     is_changed: bool
+    is_compiled: bool
 
     @classmethod
     def here(cls) -> "Circumstances":
@@ -128,6 +131,7 @@ class Circumstances:
             kafka=KAFKA_VERSION,
             commit=_git("rev-parse", "--short", "HEAD") or "unknown",
             is_changed=bool(_git("status", "--porcelain", "--untracked-files=no")),
+            is_compiled=compiled is not None,
         )
 
 

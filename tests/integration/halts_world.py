@@ -11,12 +11,12 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, Records
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import PolicyViolationError
 
+from aggregator.engine import metrics
 from aggregator.engine.catalog import CatalogFollower, CatalogStore
 from aggregator.engine.cluster import find_cluster
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.originals import Originals
 from aggregator.engine.partition import Partition, Shared
-from aggregator.engine.replies import Replies
 from aggregator.engine.stores import Memory, Stores, owner_of
 from aggregator.settings import AggregatorSettings
 from aggregator.stream.consumer import stop_consumer
@@ -121,10 +121,12 @@ async def opening(tally: Deployment, state_dir: Path | None = None, decided: int
             await consumer.start()
             consumer.assign([TopicPartition(names[topic], HOME) for topic in SOURCES])
             originals = Originals(settings.kafka, names[Topic.USAGE_EVENTS])
-            replies = Replies(settings.kafka, names[Topic.USAGE_REPLIES])
-            stack.push_async_callback(replies.stop)
-            await replies.start()
-            shared = Shared(settings, consumer, catalog, originals, replies, stores, names, cluster.partitions)
+            replies = Feed(settings.kafka, names[Topic.USAGE_REPLIES], metrics.REPLIES)
+            rates = Feed(settings.kafka, names[Topic.USAGE_RATES], metrics.RATES)
+            for feed in (replies, rates):
+                stack.push_async_callback(feed.stop)
+                await feed.start()
+            shared = Shared(settings, consumer, catalog, originals, replies, rates, stores, names, cluster.partitions)
             partition = Partition(HOME, shared)
             task = asyncio.create_task(partition.run())
             stack.push_async_callback(partition.stop, task)

@@ -121,7 +121,8 @@ def test_the_stand_ins_have_the_names_that_are_asked_for() -> None:
 
 
 def test_the_image_is_built_in_stages_and_runs_as_a_number_other_than_root() -> None:
-    assert re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE) == ["${PYTHON_IMAGE} AS build", "${PYTHON_IMAGE}"]
+    assert re.findall(r"^FROM (.+)$", DOCKERFILE, re.MULTILINE) == ["${BUILD_IMAGE} AS build", "${PYTHON_IMAGE}"]
+    assert "ARG BUILD_IMAGE=${PYTHON_IMAGE}\n" in DOCKERFILE
     (user,) = re.findall(r"^USER (\d+):(\d+)$", DOCKERFILE, re.MULTILINE)
     assert all(int(number) >= 1000 for number in user)
     assert re.search(r'^ENTRYPOINT \["tally"\]$', DOCKERFILE, re.MULTILINE), "no shell between a signal and the part"

@@ -1,7 +1,7 @@
-"""Verdicts told to those who wait for them: after the commit, outside of any transaction, and as well as it goes.
+"""What is told of batches after their commits, outside of any transaction, and as well as it goes.
 
-Nothing depends on an answer. Who gets none in time asks later, so what Kafka does not take is dropped and counted, and
-no batch waits for it.
+Nothing depends on it: a gateway that is told no verdict in time asks later, and live rates are approximate. So what
+Kafka does not take is dropped and counted, and no batch waits for it.
 """
 
 import asyncio
@@ -11,28 +11,31 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from prometheus_client import Counter
 
-from aggregator.engine import metrics
 from aggregator.stream.reader import REQUEST_TIMEOUT_MS
-from schemas.reply import ReplyAddress
 
 log = logging.getLogger(__name__)
 
 WAITING_MAX = 100_000
-"""Answers that wait for Kafka. More than these would come too late anyway."""
+"""Records that wait for Kafka. More than these would come too late anyway."""
 
-Reply = tuple[ReplyAddress, bytes]
+Told = tuple[tuple[int, bytes], bytes]
+"""Partition, key and value of a record."""
 
 
-class Replies:
-    """Sends answers, for all partitions of the process."""
+class Feed:
+    """Sends records to a topic, for all partitions of the process; `outcomes` counts them by their outcome. What comes
+    within so many seconds goes together."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: str, topic: str, outcomes: Counter, gather_seconds: float = 0) -> None:
         self._topic = topic
+        self._outcomes = outcomes
+        self._gather_seconds = gather_seconds
         self._producer = AIOKafkaProducer(
             bootstrap_servers=bootstrap, acks=1, linger_ms=0, request_timeout_ms=REQUEST_TIMEOUT_MS
         )
-        self._waiting: deque[Reply] = deque()
+        self._waiting: deque[Told] = deque()
         self._sending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -45,17 +48,18 @@ class Replies:
             await asyncio.wait({self._sending})
         await self._producer.stop()
 
-    def post(self, replies: list[Reply]) -> None:
+    def post(self, records: list[Told]) -> None:
         """Have these sent; returns at once."""
         room = WAITING_MAX - len(self._waiting)
-        self._waiting.extend(replies[:room])
-        metrics.REPLIES.labels("lost").inc(max(0, len(replies) - room))
+        self._waiting.extend(records[:room])
+        self._outcomes.labels("lost").inc(max(0, len(records) - room))
         if self._waiting and self._sending is None:
             self._sending = asyncio.create_task(self._send_all())
 
     async def _send_all(self) -> None:
         try:
             while self._waiting:
+                await asyncio.sleep(self._gather_seconds)
                 await self._send_some()
         finally:
             self._sending = None
@@ -64,13 +68,13 @@ class Replies:
         """Send as much of what waits as goes into one batch for each partition."""
         batches: dict[int, Any] = {}
         while self._waiting:
-            (partition, correlation_id), value = self._waiting[0]
+            (partition, key), value = self._waiting[0]
             if partition not in batches:
                 batches[partition] = self._producer.create_batch()
-            if batches[partition].append(timestamp=None, key=correlation_id, value=value) is None:
+            if batches[partition].append(timestamp=None, key=key, value=value) is None:
                 if batches[partition].record_count() > 0:
                     break  # full: the rest goes with the next batches
-                metrics.REPLIES.labels("lost").inc()  # larger than a batch, which no verdict is
+                self._outcomes.labels("lost").inc()  # larger than a batch, which none is
             self._waiting.popleft()
         for partition, batch in batches.items():
             await self._send(partition, batch)
@@ -80,7 +84,7 @@ class Replies:
         try:
             await (await self._producer.send_batch(batch, self._topic, partition=partition))
         except KafkaError as error:
-            log.warning("%d verdicts were not told: %r", count, error)
-            metrics.REPLIES.labels("lost").inc(count)
+            log.warning("%d records of %s were not told: %r", count, self._topic, error)
+            self._outcomes.labels("lost").inc(count)
         else:
-            metrics.REPLIES.labels("sent").inc(count)
+            self._outcomes.labels("sent").inc(count)
