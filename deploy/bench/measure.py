@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from schemas.plain import compiled
 from deploy.local.jars import KAFKA_VERSION
 from schemas.errors import OperatorError
+from schemas.plain import compiled
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

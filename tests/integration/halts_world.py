@@ -14,6 +14,7 @@ from aiokafka.errors import PolicyViolationError
 from aggregator.engine import metrics
 from aggregator.engine.catalog import CatalogFollower, CatalogStore
 from aggregator.engine.cluster import find_cluster
+from aggregator.engine.feed import Feed
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.originals import Originals
 from aggregator.engine.partition import Partition, Shared
