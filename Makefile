@@ -65,9 +65,10 @@ lock: ## resolve pyproject.toml anew into requirements.lock, and into requiremen
 
 clean: ## remove the environment and all caches in this directory, not the data in tally-data
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f schemas/*.so
 	find schemas ingest aggregator deploy tests -name __pycache__ -prune -exec rm -rf {} +
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml schemas/_plain.c
 	@$(PYTHON) --version >/dev/null 2>&1 || { \
 	    echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name one with make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -84,5 +85,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Installing Tally"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation \
 	    --no-index --editable .
+	@$(BIN)/python -c 'import schemas._plain' 2>/dev/null || \
+	    echo "There is no C compiler with Python's headers here: workers and gateways do the same, slower."
 	@touch $@
 	@echo "Ready: $(BIN)/tally"

@@ -165,7 +165,7 @@ static int member_of(const Text *name)
     return -1;
 }
 
-/* The members that are there, as a set of bits, each once and nothing else; 0 where the body is not plain. */
+/* The members of an object that are there, as a set of bits, each once and nothing else; 0 where it is not plain. */
 static int read_members(Reader *reader, Text members[MEMBERS])
 {
     int found = 0;
@@ -181,10 +181,13 @@ static int read_members(Reader *reader, Text members[MEMBERS])
         found |= 1 << member;
         members[member] = value;
     } while (read_mark(reader, ','));
-    if (!read_mark(reader, '}'))
-        return 0;
+    return read_mark(reader, '}') && (found & REQUIRED) == REQUIRED ? found : 0;
+}
+
+static int is_at_end(Reader *reader)
+{
     skip_blanks(reader);
-    return reader->at == reader->end && (found & REQUIRED) == REQUIRED ? found : 0;
+    return reader->at == reader->end;
 }
 
 static PyObject *ascii(const Text *text)
@@ -195,19 +198,11 @@ static PyObject *ascii(const Text *text)
     return made;
 }
 
-PyDoc_STRVAR(event_doc, "event(body, make)\n--\n\n"
-                        "make(serviceId, subscriptionId, userId, eventKey, quantity in millionths, occurredAt in ms,"
-                        " invoiceId, eventId) of a plain body, else None.");
-
-static PyObject *event(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+/* What `make` makes of an object, None where it is not plain. */
+static PyObject *read_event(Reader *reader, PyObject *make)
 {
-    if (count != 2 || !PyBytes_CheckExact(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "event() takes bytes and a callable");
-        return NULL;
-    }
-    Reader reader = {PyBytes_AS_STRING(args[0]), PyBytes_AS_STRING(args[0]) + PyBytes_GET_SIZE(args[0])};
     Text members[MEMBERS];
-    int found = read_members(&reader, members);
+    int found = read_members(reader, members);
     if (!found)
         Py_RETURN_NONE;
     for (int member = 0; member < MEMBERS; member++)
@@ -233,10 +228,76 @@ static PyObject *event(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ss
             break;
     }
     if (member == MEMBERS)
-        made = PyObject_Vectorcall(args[1], fields, MEMBERS, NULL);
+        made = PyObject_Vectorcall(make, fields, MEMBERS, NULL);
     while (member-- > 0)
         Py_DECREF(fields[member]);
     return made;
+}
+
+static int is_body_and_make(PyObject *const *args, Py_ssize_t count, const char *message)
+{
+    if (count == 2 && PyBytes_CheckExact(args[0]))
+        return 1;
+    PyErr_SetString(PyExc_TypeError, message);
+    return 0;
+}
+
+static Reader reader_of(PyObject *body)
+{
+    Reader reader = {PyBytes_AS_STRING(body), PyBytes_AS_STRING(body) + PyBytes_GET_SIZE(body)};
+    return reader;
+}
+
+PyDoc_STRVAR(event_doc, "event(body, make)\n--\n\n"
+                        "make(serviceId, subscriptionId, userId, eventKey, quantity in millionths, occurredAt in ms,"
+                        " invoiceId, eventId) of a plain body, else None.");
+
+static PyObject *event(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    if (!is_body_and_make(args, count, "event() takes bytes and a callable"))
+        return NULL;
+    Reader reader = reader_of(args[0]);
+    PyObject *made = read_event(&reader, args[1]);
+    if (made == NULL || made == Py_None || is_at_end(&reader))
+        return made;
+    Py_DECREF(made);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(batch_doc, "batch(body, make)\n--\n\n"
+                        "As event(), of each event of a body that holds nothing but usageEvents, all of them plain.");
+
+static PyObject *batch(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    static const Text usage_events = {"usageEvents", 11};
+    if (!is_body_and_make(args, count, "batch() takes bytes and a callable"))
+        return NULL;
+    Reader reader = reader_of(args[0]);
+    Text name;
+    if (!read_mark(&reader, '{') || !read_text(&reader, &name) || name.length != usage_events.length
+        || memcmp(name.chars, usage_events.chars, (size_t)name.length) != 0 || !read_mark(&reader, ':')
+        || !read_mark(&reader, '['))
+        Py_RETURN_NONE;
+    PyObject *events = PyList_New(0);
+    if (events == NULL)
+        return NULL;
+    do {
+        PyObject *made = read_event(&reader, args[1]);
+        if (made == NULL || made == Py_None) {
+            Py_DECREF(events);
+            return made;
+        }
+        int failed = PyList_Append(events, made);
+        Py_DECREF(made);
+        if (failed) {
+            Py_DECREF(events);
+            return NULL;
+        }
+    } while (read_mark(&reader, ','));
+    if (read_mark(&reader, ']') && read_mark(&reader, '}') && is_at_end(&reader))
+        return events;
+    Py_DECREF(events);
+    Py_RETURN_NONE;
 }
 
 /* Writing */
@@ -488,6 +549,60 @@ static PyObject *identity(PyObject *Py_UNUSED(module), PyObject *const *args, Py
     return made;
 }
 
+static void put_quantity(Writer *writer, int64_t quantity)
+{
+    *writer->at++ = '"';
+    put_number(writer, (uint64_t)(quantity / 1000000), 0);
+    *writer->at++ = '.';
+    put_number(writer, (uint64_t)(quantity % 1000000), PLACES);
+    *writer->at++ = '"';
+}
+
+PyDoc_STRVAR(sent_doc,
+             "sent(serviceId, subscriptionId, userId, eventKey, quantity, occurredAt, invoiceId, eventId)\n--\n\n"
+             "The value on usage-events; None where something in it is not plain.");
+
+static PyObject *sent(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    if (count != MEMBERS) {
+        PyErr_SetString(PyExc_TypeError, "sent() takes the eight members of an event");
+        return NULL;
+    }
+    int64_t quantity = number_of(args[QUANTITY]);
+    int64_t occurred_at = args[OCCURRED_AT] == Py_None ? 0 : number_of(args[OCCURRED_AT]);
+    if (quantity < 0 || occurred_at < 0 || occurred_at >= days_of(YEAR_MAX + 1, 1, 1) * DAY_MS)
+        Py_RETURN_NONE;
+    Writer writer, *w = &writer;
+    w->at = w->chars;
+    PUT(w, "{\"serviceId\":");
+    int is_plain = put_quoted(w, args[SERVICE]);
+    PUT(w, ",\"subscriptionId\":");
+    is_plain = is_plain && put_quoted(w, args[SUBSCRIPTION]);
+    PUT(w, ",\"userId\":");
+    is_plain = is_plain && put_quoted(w, args[USER]);
+    PUT(w, ",\"eventKey\":");
+    is_plain = is_plain && put_quoted(w, args[EVENT_KEY]);
+    PUT(w, ",\"quantity\":");
+    put_quantity(w, quantity);
+    if (args[OCCURRED_AT] != Py_None) {
+        PUT(w, ",\"occurredAt\":\"");
+        put_time(w, occurred_at);
+        PUT(w, "\"");
+    }
+    if (args[INVOICE] != Py_None) {
+        PUT(w, ",\"invoiceId\":");
+        is_plain = is_plain && put_quoted(w, args[INVOICE]);
+    }
+    if (args[EVENT] != Py_None) {
+        PUT(w, ",\"eventId\":");
+        is_plain = is_plain && put_quoted(w, args[EVENT]);
+    }
+    if (!is_plain)
+        Py_RETURN_NONE;
+    PUT(w, "}");
+    return PyBytes_FromStringAndSize(w->chars, w->at - w->chars);
+}
+
 PyDoc_STRVAR(accepted_doc,
              "accepted(partition, offset, serviceId, subscriptionId, userId, eventKey, eventId, meter, quantity,"
              " occurredAt, invoiceId, period, requestAt, fingerprint, catalogVersion, sequence, wasSent)\n--\n\n"
@@ -529,11 +644,9 @@ static PyObject *accepted(PyObject *Py_UNUSED(module), PyObject *const *args, Py
     is_plain = is_plain && put_optional(w, args[EVENT_]);
     PUT(w, ",\"meter\":");
     is_plain = is_plain && put_quoted(w, args[METER]);
-    PUT(w, ",\"quantity\":\"");
-    put_number(w, (uint64_t)(quantity / 1000000), 0);
-    PUT(w, ".");
-    put_number(w, (uint64_t)(quantity % 1000000), PLACES);
-    PUT(w, "\",\"occurredAt\":\"");
+    PUT(w, ",\"quantity\":");
+    put_quantity(w, quantity);
+    PUT(w, ",\"occurredAt\":\"");
     put_time(w, occurred_at);
     PUT(w, "\",\"invoiceId\":");
     is_plain = is_plain && put_optional(w, args[INVOICE_]);
@@ -574,6 +687,8 @@ static PyObject *accepted(PyObject *Py_UNUSED(module), PyObject *const *args, Py
 
 static PyMethodDef functions[] = {
     {"event", (PyCFunction)(void (*)(void))event, METH_FASTCALL, event_doc},
+    {"batch", (PyCFunction)(void (*)(void))batch, METH_FASTCALL, batch_doc},
+    {"sent", (PyCFunction)(void (*)(void))sent, METH_FASTCALL, sent_doc},
     {"identity", (PyCFunction)(void (*)(void))identity, METH_FASTCALL, identity_doc},
     {"accepted", (PyCFunction)(void (*)(void))accepted, METH_FASTCALL, accepted_doc},
     {NULL, NULL, 0, NULL},

@@ -15,6 +15,12 @@ class Compiled(Protocol):
         """What `make` makes of the members of a body: service, subscription, user, event key, quantity in millionths,
         time in ms, invoice, event id."""
 
+    def batch(self, body: bytes, make: Callable[..., Any], /) -> list[Any] | None:
+        """As event(), of each in a body that holds nothing but `usageEvents`."""
+
+    def sent(self, *members: Any) -> bytes | None:
+        """The value on `usage-events`."""
+
     def identity(self, *members: Any) -> tuple[bytes, bytes, str] | None:
         """The unique key of an event by subscription and event key, its fingerprint, and its meter."""
 

@@ -62,15 +62,8 @@ class Draft:
 
     def finish(self, decisions: Decisions) -> None:
         """Write down the totals after the last slice, and what is to be closed because of them."""
-        totals = self.transaction.records(Topic.USAGE_TOTALS) if decisions.totals else None
-        for (subscription_id, start, meter), total in decisions.totals.items():
-            start_text = decisions.periods[subscription_id, start][0].start_text
-            put_total(totals, self.changes, total_key(subscription_id, start_text, meter), total.to_json())
-        for (subscription_id, start), (period, state) in decisions.periods.items():
-            key = total_key(subscription_id, period.start_text, PERIOD_METER)
-            put_total(totals, self.changes, key, state.to_json())
-            self.changes.periods[subscription_id, start] = state
-        self.changes.totals = decisions.totals
+        if decisions.totals:
+            self._put_totals(decisions)
         if self.source is not Topic.USAGE_CORRECTIONS:  # what is taken back is no usage of now
             self.rates = [((self._partition, rate.key), rate.to_json()) for rate in rates_of(decisions)]
         for key_, account in decisions.waiting.items():
@@ -90,10 +83,19 @@ class Draft:
             if headers and (address := reply_address(headers)) is not None:
                 self.replies.append((address, accepted_reply(value)))
 
+    def _put_totals(self, decisions: Decisions) -> None:
+        totals, changes = self.transaction.records(Topic.USAGE_TOTALS), self.changes
+        for (subscription_id, start, meter), total in decisions.totals.items():
+            start_text = decisions.periods[subscription_id, start][0].start_text
+            put_total(totals, changes, total_key(subscription_id, start_text, meter), total.to_json())
+        for (subscription_id, start), (period, state) in decisions.periods.items():
+            put_total(totals, changes, total_key(subscription_id, period.start_text, PERIOD_METER), state.to_json())
+            changes.periods[subscription_id, start] = state
+        changes.totals = decisions.totals
 
-def put_total(totals: Records | None, changes: Changes, key: bytes, value: bytes) -> None:
+
+def put_total(totals: Records, changes: Changes, key: bytes, value: bytes) -> None:
     """A record of `usage-totals`, on the topic and in the tables."""
-    assert totals is not None, "there is a total"
     totals.append(key, value, [])
     changes.put_total(key, value)
 

@@ -12,6 +12,7 @@ from schemas.usage_event import (
     BATCH_EVENTS_MAX,
     UsageEvent,
     parse_usage_event,
+    plain_usage_events,
     usage_event_adapter,
     usage_event_of,
 )
@@ -38,8 +39,12 @@ def parse_lines(body: bytes) -> list[UsageEvent | Rejection] | Rejection:
 
 def parse_batch(body: bytes) -> list[UsageEvent | Rejection] | Rejection:
     """The events of a batch, in order, each an event or what is wrong with it; or why there is no batch at all."""
-    if len(body) <= BATCH_BYTES_MAX and body.count(b",") > COMMAS_MAX:
-        return Rejection.of(Reason.BATCH_SIZE_INVALID, "usageEvents")
+    if len(body) <= BATCH_BYTES_MAX:
+        if body.count(b",") > COMMAS_MAX:
+            return Rejection.of(Reason.BATCH_SIZE_INVALID, "usageEvents")
+        plain = plain_usage_events(body)
+        if plain is not None and len(plain) <= BATCH_EVENTS_MAX:
+            return list(plain)
     document = parse_object(body, BATCH_BYTES_MAX)
     if isinstance(document, Rejection):
         return document

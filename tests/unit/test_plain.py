@@ -3,7 +3,9 @@
 import json
 import shutil
 import sys
+import sysconfig
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aggregator.rules import uniqueness
+from ingest.gateway.batch import parse_batch
 from schemas import plain, usage_event
 from schemas.billing_period import BillingPeriod
 from schemas.plain import compiled
+from schemas.rejection import Rejection
 from schemas.service import EventKeyScope
 from schemas.timestamps import TIMESTAMP_MAX_MS, TIMESTAMP_MIN_MS
 from schemas.usage_event import AcceptedUsageEvent, UsageEvent, parse_usage_event
@@ -51,7 +55,10 @@ def python_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def test_it_is_compiled_where_there_is_a_compiler() -> None:
-    assert (shutil.which("cc") is None) or compiled is not None
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    if shutil.which("cc") is None or not headers.exists():
+        pytest.skip("there is no C compiler with Python's headers")
+    assert compiled is not None
 
 
 @without_compiler
@@ -144,6 +151,62 @@ def test_what_is_no_body_is_an_error(arguments: tuple[Any, ...]) -> None:
         compiled.event(*arguments)
 
 
+def batch_of(*items: bytes, end: bytes = b"]}") -> bytes:
+    return b'{ "usageEvents" : [' + b" ,\n".join(items) + end
+
+
+def read_batch(value: bytes) -> Any:
+    assert compiled is not None
+    return compiled.batch(value, UsageEvent)
+
+
+@without_compiler
+@pytest.mark.parametrize("count", [1, 2, 1_001])
+def test_a_plain_batch_is_read(count: int) -> None:
+    items = [body(eventKey=f"tokens#{number}") for number in range(count)]
+    assert read_batch(batch_of(*items)) == [parse_usage_event(item) for item in items]
+
+
+@without_compiler
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        body(),
+        batch_of(),
+        batch_of(body())[:-1],
+        batch_of(body())[:-2],
+        batch_of(body()) + b"x",
+        batch_of(body(), end=b"],"),
+        batch_of(body(), end=b",]}"),
+        batch_of(body(), end=b'],"usageEvents":[]}'),
+        batch_of(body(), body(userId="ü")),
+        batch_of(body(), b"7"),
+        batch_of(body(), body(quantity=7)),
+        batch_of(body()).replace(b"usageEvents", b"usageevents"),
+        batch_of(body()).replace(b"usageEvents", b"usage"),
+    ],
+)
+def test_a_batch_that_is_not_plain_is_left_to_python(sent: bytes) -> None:
+    assert read_batch(sent) is None
+
+
+@without_compiler
+@given(st.lists(st.sampled_from([body(), body(userId=" u "), body(quantity=7), b"{}", b"[]", b"null"]), max_size=4))
+def test_a_batch_is_read_as_python_reads_it(items: list[bytes]) -> None:
+    found = parse_batch(batch_of(*items))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(usage_event, "compiled", None)
+        assert parse_batch(batch_of(*items)) == found
+
+
+def test_a_batch_is_not_too_large_for_being_plain() -> None:
+    assert isinstance(parse_batch(batch_of(*[body()] * 1_001)), Rejection)
+    assert len(parse_batch(batch_of(*[body()] * 1_000))) == 1_000  # type: ignore[arg-type]
+
+
 @without_compiler
 def test_what_making_raises_is_raised() -> None:
     assert compiled is not None
@@ -220,6 +283,15 @@ def test_written_as_python_writes(
 
 
 @without_compiler
+@given(_events)
+def test_sent_as_python_sends(event: UsageEvent) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(usage_event, "compiled", None)
+        expected = event.to_json()
+    assert event.to_json() == expected
+
+
+@without_compiler
 @given(st.one_of(st.integers(0, TIMESTAMP_MAX_MS), _moments))
 def test_a_time_is_written_and_read_as_python_does(at: int) -> None:
     event = UsageEvent("svc", "sub", "user", "tokens#1", 1, at)
@@ -257,6 +329,9 @@ def test_nothing_is_kept_of_what_was_read_and_written() -> None:
     for _ in range(10_000):
         compiled.event(sent, UsageEvent)
         compiled.event(b"{}", UsageEvent)
+        compiled.batch(batch_of(sent, sent), UsageEvent)
+        compiled.batch(batch_of(sent, b"{}"), UsageEvent)
+        compiled.sent("svc", "sub", "user", "key", 1, None, None, None)
         compiled.identity("svc", "sub", "user", "key", 1, None, None, None)
         compiled.identity("svc", "sub", "user", '"', 1, None, None, None)
     after = sys.getrefcount(sent), sys.getrefcount(UsageEvent), sys.getrefcount(None)
