@@ -1,7 +1,7 @@
 """Usage events over HTTP: read, checked, published, and answered with what the worker has decided."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from ingest.gateway.answer import Answer, json_bytes, refusal
@@ -144,23 +144,27 @@ def _common_failure(judged: list[Judged]) -> PublishError | None:
     return next((failure for failure in failures if isinstance(failure, OutcomeUnknown)), failures[0])
 
 
-def _results(judged: list[Judged], shown: dict[str, dict[str, Any]], request_id: str) -> Iterator[bytes]:
+def _results(judged: list[Judged], shown: dict[str, dict[str, Any]], request_id: str) -> list[bytes]:
+    results, recorded, pending = [], 0, 0  # a metric takes longer to count one than it takes to write the result
     for one in judged:
         if isinstance(one, tuple):
             receipt, verdict = one
             if isinstance(verdict, bytes):
-                _RECORDED.inc()
-                yield b'{"status":201,"usageEvent":%b}' % verdict
+                recorded += 1
+                results.append(b'{"status":201,"usageEvent":%b}' % verdict)
                 continue
             if not isinstance(verdict, Rejection):
-                _PENDING.inc()
-                yield b'{"status":202,"receipt":%b}' % _pending(receipt)
+                pending += 1
+                results.append(b'{"status":202,"receipt":%b}' % _pending(receipt))
                 continue
             rejection = with_first_event(verdict, shown)
         else:
             rejection = one if isinstance(one, Rejection) else _rejection(one)
         USAGE_EVENTS.labels(rejection.reason.value).inc()
-        yield json_bytes({"status": rejection.reason.status, **rejection.body(request_id)})
+        results.append(json_bytes({"status": rejection.reason.status, **rejection.body(request_id)}))
+    _RECORDED.inc(recorded)
+    _PENDING.inc(pending)
+    return results
 
 
 def _pending(receipt: Receipt) -> bytes:
