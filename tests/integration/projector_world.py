@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
+from msgspec import structs
 
 from aggregator.projector.job import TOPICS, Projector
 from aggregator.settings import ProjectorSettings
@@ -89,12 +90,12 @@ def accepted(offset: int, key: str = "token#1", sequence: int | None = 0, **chan
     accepted = AcceptedUsageEvent(
         *(event, 1, offset, REQUESTED, REQUESTED - 1, event.meter, period, content, 3, sequence)
     )
-    return replace(accepted, **changes)
+    return structs.replace(accepted, **changes)
 
 
 def voided(event: AcceptedUsageEvent, sequence: int | None) -> AcceptedUsageEvent:
     """The same, taken back a second later."""
-    return replace(event, voided_at=REQUESTED + 1_000, sequence=sequence)
+    return structs.replace(event, voided_at=REQUESTED + 1_000, sequence=sequence)
 
 
 @asynccontextmanager

@@ -161,8 +161,11 @@ async def test_gateway_starts_before_what_is_behind_it(kafka: LocalKafka, postgr
         async def works() -> bool:
             return (await gateway.post("/usage-events", EVENT)).status_code == 202
 
+        async def takes_changes() -> bool:
+            return (await gateway.post("/services", SERVICE)).status_code in (200, 201)
+
         await until(works)
-        assert (await gateway.post("/services", SERVICE)).status_code in (200, 201)
+        await until(takes_changes)
 
 
 def _children(pid: int) -> list[int]:

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from msgspec import structs
 
 from aggregator.projector import metrics
 from schemas.topics import Topic
@@ -30,8 +31,8 @@ async def world(kafka_bootstrap: str, database_url: str, database: asyncpg.Conne
 async def test_an_event_that_counts_is_copied_with_all_its_fields(world: World) -> None:
     await world.accept(accepted(7))
     event = accepted(8)
-    event.event = replace(event.event, invoice_id=None, event_id="e-1", occurred_at=None, event_key='"q"\\#ü')
-    await world.accept(replace(event, period=replace(event.period, end=None)))
+    event.event = structs.replace(event.event, invoice_id=None, event_id="e-1", occurred_at=None, event_key='"q"\\#ü')
+    await world.accept(structs.replace(event, period=replace(event.period, end=None)))
     await world.run_projector()
     requested, sent = datetime(2026, 1, 15, 12, 0, 0, 123_000, UTC), datetime(2026, 1, 15, 12, 0, 0, 122_000, UTC)
     of_both: dict[str, Any] = {

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
+from msgspec import structs
 
 from ingest.gateway.answer import json_answer
 from ingest.gateway.cursor import cursor_of
@@ -120,4 +121,6 @@ async def _rejected(parts: Parts, key: ApiKey, event_id: str) -> "asyncpg.Record
 
 
 def _dated(event: UsageEvent, row: "asyncpg.Record") -> UsageEvent:
-    return event if event.occurred_at is not None else replace(event, occurred_at=milliseconds(row["received_at"]))
+    return (
+        event if event.occurred_at is not None else structs.replace(event, occurred_at=milliseconds(row["received_at"]))
+    )
