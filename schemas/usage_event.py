@@ -6,6 +6,7 @@ from json.encoder import encode_basestring
 from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec.structs import astuple
 from pydantic import Field, TypeAdapter
 from pydantic_core import PydanticCustomError
 
@@ -47,16 +48,7 @@ class UsageEvent(msgspec.Struct, gc=False):
     def to_json(self) -> bytes:
         """The event as it is put on `usage-events`: parsing it gives an equal event."""
         if compiled is not None:
-            plain = compiled.sent(
-                self.service_id,
-                self.subscription_id,
-                self.user_id,
-                self.event_key,
-                self.quantity,
-                self.occurred_at,
-                self.invoice_id,
-                self.event_id,
-            )
+            plain = compiled.sent(*astuple(self))
             if plain is not None:
                 return plain
         optional = "".join(

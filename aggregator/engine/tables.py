@@ -14,14 +14,14 @@ One WriteBatch changes them together with M, so that state and position are one 
 import itertools
 import json
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
 from rocksdict import Rdict, ReadOptions, WriteBatch
 
 from aggregator.engine.stores import halting
-from aggregator.rules.verdicts import Accepted, PeriodKey, TotalKey
+from aggregator.rules.verdicts import PeriodKey, TotalKey
 from schemas.billing_period import BillingPeriod
 from schemas.position import Position
 from schemas.timestamps import timestamp_of_own, timestamp_text
@@ -239,12 +239,6 @@ class Changes:
     def put_place(self, key: bytes, place: bytes) -> None:
         """A unique key is taken."""
         self.batch.put(b"K" + key, place)
-
-    def put_places(self, accepted: Iterable[Accepted]) -> None:
-        """The keys of these events are taken."""
-        put = self.batch.put
-        for event in accepted:
-            put(b"K" + event.key, event.place)
 
     def put_total(self, key: bytes, value: bytes) -> None:
         """A record of `usage-totals`."""

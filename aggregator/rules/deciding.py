@@ -43,7 +43,8 @@ def decide(
     the one before returned."""
     decisions = Decisions() if decisions is None else decisions
     candidates: list[_Candidate] = []
-    for record, origin in zip(records, repeat(partition) if origins is None else origins, strict=False):
+    origins = repeat(partition, len(records)) if origins is None else origins
+    for record, origin in zip(records, origins, strict=True):
         examined = _examine(record, origin, partition, partitions, catalog)
         if type(examined) is Rejection:
             decisions.rejected.append(Rejected(record, examined))

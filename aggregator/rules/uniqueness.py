@@ -8,6 +8,8 @@ import hashlib
 import struct
 from typing import NamedTuple
 
+from msgspec.structs import astuple
+
 from schemas.billing_period import BillingPeriod
 from schemas.plain import compiled
 from schemas.service import EventKeyScope
@@ -58,16 +60,7 @@ def fingerprint(event: UsageEvent) -> bytes:
 def identity(event: UsageEvent, scope: EventKeyScope, period: BillingPeriod) -> tuple[bytes, bytes, str]:
     """The unique key of an event, its fingerprint, and its meter."""
     if compiled is not None and scope is _SUBSCRIPTION_SCOPE:
-        plain = compiled.identity(
-            event.service_id,
-            event.subscription_id,
-            event.user_id,
-            event.event_key,
-            event.quantity,
-            event.occurred_at,
-            event.invoice_id,
-            event.event_id,
-        )
+        plain = compiled.identity(*astuple(event))
         if plain is not None:
             return plain
     return unique_key(event, scope, period), fingerprint(event), meter_of(event.event_key)
