@@ -120,7 +120,7 @@ async def create_topics(admin: AIOKafkaAdminClient, topics: list[NewTopic]) -> N
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
     """Return once a condition holds, which another process or task brings about."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await holds():  # noqa: ASYNC110 - nobody could set an event
             await asyncio.sleep(0.02)
 
