@@ -68,7 +68,7 @@ clean: ## remove the environment and all caches in this directory, not the data 
 	rm -f schemas/*.so
 	find schemas ingest aggregator deploy tests -name __pycache__ -prune -exec rm -rf {} +
 
-$(READY): requirements.lock pyproject.toml schemas/_plain.c
+$(READY): requirements.lock pyproject.toml $(wildcard schemas/c/*.[ch])
 	@$(PYTHON) --version >/dev/null 2>&1 || { \
 	    echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name one with make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

@@ -2,10 +2,47 @@
 
 It knows the events of nearly all traffic: printable ASCII without escapes, and numbers of 64 bits. What it does not
 know it leaves to Python, and without it Python does all, with the same results. Why: docs/decisions/0018.
+
+One by one, it reads and writes events. Many at once, it also counts them, on terms that the rules set.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
+
+
+class Standing(Protocol):
+    """The terms on which events of one subscription and period count, and what has been counted."""
+
+    of: Any
+    """What it was made for."""
+
+    def take(self) -> tuple[int, int, int, int, list[tuple[str, int, int]]]:
+        """What was counted since the last time: times of the first event and of the latest (ms), offsets of the first
+        and the last, and of each meter its name, quantity (millionths) and number of events."""
+
+
+class Slice(Protocol):
+    """The plain events among some records, in their order."""
+
+    keys: list[bytes]
+    """The unique key of each event that has a standing, empty of the others."""
+    others: list[int]
+    """The indexes of all others."""
+    touched: list[Standing]
+    """The standings that count() has added to."""
+
+    def count(
+        self,
+        start: int,
+        places: Sequence[bytes | None],
+        taken: dict[bytes, bytes],
+        accepted: list[Any],
+        make: Callable[..., Any],
+        /,
+    ) -> int:
+        """Count the events from an index on: each takes its key in `taken`, and `make` makes what is added to
+        `accepted` of its key, packed Place, value on `accepted-usage` and record. Returns the index of the first that
+        is not certain, or the number of all. `places` are what is stored of all keys."""
 
 
 class Compiled(Protocol):
@@ -20,6 +57,33 @@ class Compiled(Protocol):
 
     def sent(self, *members: Any) -> bytes | None:
         """The value on `usage-events`."""
+
+    def Slice(  # noqa: N802 - it is a class
+        self,
+        records: Sequence[Any],
+        partition: int,
+        standings: dict[str, Standing | None],
+        find: Callable[[str, int], Standing | None],
+    ) -> Slice:
+        """Read records. `standings` has one of each subscription, or None where its events are Python's; one that it
+        lacks, or of another period, is found by subscription and time (ms)."""
+
+    def Standing(  # noqa: N802 - it is a class
+        self,
+        of: Any,
+        service_id: str,
+        user_id: str,
+        period: str,
+        start: int,
+        end: int | None,
+        ahead_ms: int,
+        age_ms: int | None,
+        version: int,
+        sequence: int,
+        next: Standing | None,  # noqa: A002 - of another period of the subscription
+    ) -> Standing:
+        """Terms: whose events, in which period (as JSON, and from and to when in ms), how much later and earlier than
+        their request they may have occurred; and as what they are written."""
 
     def identity(self, *members: Any) -> tuple[bytes, bytes, str] | None:
         """The unique key of an event by subscription and event key, its fingerprint, and its meter."""

@@ -257,23 +257,16 @@ class AcceptedUsageEvent(msgspec.Struct, gc=False):
         event = self.event
         if compiled is not None and self.voided_at is None:
             plain = compiled.accepted(
+                *astuple(event),
                 self.partition,
                 self.offset,
-                event.service_id,
-                event.subscription_id,
-                event.user_id,
-                event.event_key,
-                event.event_id,
-                self.meter,
-                event.quantity,
-                self.occurred_at,
-                event.invoice_id,
-                self.period.json,
                 self.request_at,
+                self.occurred_at,
+                self.meter,
+                self.period.json,
                 self.fingerprint,
                 self.catalog_version,
                 self.sequence,
-                event.occurred_at is not None,
             )
             if plain is not None:
                 return plain

@@ -75,8 +75,7 @@ class Draft:
             return
         append, put_place = self.transaction.records(Topic.ACCEPTED_USAGE).append, self.changes.put_place
         for accepted in decisions.accepted:
-            key, place = accepted.key, accepted.place
-            value = accepted.event.to_json()
+            key, place, value = accepted.key, accepted.place, accepted.value
             append(key, value, [(PLACE_HEADER, place)])
             put_place(key, place)
             headers = accepted.record.headers

@@ -9,17 +9,17 @@ from collections.abc import Iterable, Sequence
 from itertools import repeat
 
 from aggregator.rules.account import Account, Catalog
+from aggregator.rules.standing import FUTURE_MS_MAX, Standings
 from aggregator.rules.uniqueness import Place, identity, packed_place
 from aggregator.rules.verdicts import Accepted, Decisions, Forwarded, Record, Rejected, Tables
 from schemas.invoice import LINKABLE_STATUSES
+from schemas.plain import Compiled, compiled
 from schemas.rejection import FieldError, Reason, Rejection
 from schemas.service import EventKeyScope
 from schemas.subscription import SubscriptionStatus
 from schemas.timestamps import SECOND_MS
 from schemas.topics import partition_of
 from schemas.usage_event import AcceptedUsageEvent, UsageEvent, parse_usage_event
-
-FUTURE_MS_MAX = 5 * 60 * SECOND_MS
 
 _EVENT_SCOPE = EventKeyScope.EVENT  # to look a member up in its class costs more than the comparison
 _EVENT_ID_REQUIRED = FieldError("eventId", Reason.FIELD_REQUIRED, "is required by this service's eventKeyScope EVENT")
@@ -42,19 +42,77 @@ def decide(
     first stood, where that is not this one. A batch can be decided in slices: each goes on with the `decisions` that
     the one before returned."""
     decisions = Decisions() if decisions is None else decisions
-    candidates: list[_Candidate] = []
-    origins = repeat(partition, len(records)) if origins is None else origins
-    for record, origin in zip(records, origins, strict=True):
-        examined = _examine(record, origin, partition, partitions, catalog)
-        if type(examined) is Rejection:
-            decisions.rejected.append(Rejected(record, examined))
-        elif type(examined) is Forwarded:
-            decisions.forwarded.append(examined)
-        else:
-            candidates.append(examined)  # type: ignore[arg-type]  # mypy can't narrow by type() is
-    _judge(candidates, partition, tables, catalog, decisions)
+    if compiled is None or origins is not None:
+        origins = repeat(partition, len(records)) if origins is None else origins
+        _decide_each(records, origins, partition, partitions, tables, catalog, decisions)
+    else:
+        _decide_many(compiled, records, partition, partitions, tables, catalog, decisions)
     decisions.rejected.sort(key=lambda rejected: rejected.record.offset)
     return decisions
+
+
+def _decide_each(
+    records: Sequence[Record],
+    origins: Iterable[int],
+    partition: int,
+    partitions: int,
+    tables: Tables,
+    catalog: Catalog,
+    decisions: Decisions,
+) -> None:
+    candidates = [
+        candidate
+        for record, origin in zip(records, origins, strict=True)
+        if (candidate := _candidate(record, origin, partition, partitions, catalog, decisions)) is not None
+    ]
+    places = tables.places([key for _, _, key, _ in candidates])
+    for candidate, place in zip(candidates, places, strict=True):
+        _judge(candidate, place, partition, tables, catalog, decisions)
+
+
+def _decide_many(
+    compiled: Compiled,
+    records: Sequence[Record],
+    partition: int,
+    partitions: int,
+    tables: Tables,
+    catalog: Catalog,
+    decisions: Decisions,
+) -> None:
+    """As _decide_each(), but what is certain by the standing of its subscription is counted in C."""
+    standings = Standings(compiled, partition, partitions, tables, catalog, decisions)
+    plain = compiled.Slice(records, partition, decisions.standings, standings.find)
+    candidates = {
+        index: _candidate(records[index], partition, partition, partitions, catalog, decisions)
+        for index in plain.others
+    }
+    for index, candidate in candidates.items():
+        if candidate is not None:
+            plain.keys[index] = candidate[2]
+    places = list(tables.places(plain.keys))
+    index = -1
+    while (index := plain.count(index + 1, places, decisions.taken, decisions.accepted, Accepted)) < len(records):
+        if index not in candidates:
+            candidates[index] = _candidate(records[index], partition, partition, partitions, catalog, decisions)
+        candidate = candidates[index]
+        if candidate is not None:
+            standings.fold(plain.touched)  # what counted before it
+            _judge(candidate, places[index], partition, tables, catalog, decisions)
+    standings.fold(plain.touched)
+
+
+def _candidate(
+    record: Record, origin: int, partition: int, partitions: int, catalog: Catalog, decisions: Decisions
+) -> _Candidate | None:
+    """What is to be judged of a record; None where its verdict is found already."""
+    examined = _examine(record, origin, partition, partitions, catalog)
+    if type(examined) is Rejection:
+        decisions.rejected.append(Rejected(record, examined))
+        return None
+    if type(examined) is Forwarded:
+        decisions.forwarded.append(examined)
+        return None
+    return examined  # type: ignore[return-value]  # mypy can't narrow by type() is
 
 
 def _examine(
@@ -117,24 +175,27 @@ def _refusal_by_reference(event: UsageEvent, account: Account | None, catalog: C
 
 
 def _judge(
-    candidates: Sequence[_Candidate], partition: int, tables: Tables, catalog: Catalog, decisions: Decisions
+    candidate: _Candidate,
+    stored: bytes | None,
+    partition: int,
+    tables: Tables,
+    catalog: Catalog,
+    decisions: Decisions,
 ) -> None:
     """Uniqueness and state. An identical repeat is a duplicate before any check of state: its first copy counted."""
-    taken = decisions.taken
-    for candidate, stored in zip(candidates, tables.places([key for _, _, key, _ in candidates]), strict=True):
-        event, account, key, record = candidate
-        place = taken.get(key) if stored is None else stored
-        if place is None:
-            refusal = _refusal_by_state(event, account, catalog)
-            if refusal is None:
-                taken[key] = _accept(candidate, partition, tables, decisions)
-                continue
-        elif place[-16:] == event.fingerprint:
-            refusal = _duplicate(place, identical=True)
-        else:
-            refusal = _refusal_by_state(event, account, catalog) or _duplicate(place, identical=False)
-        decisions.rejected.append(Rejected(record, refusal))
-        decisions.duplicates += refusal.reason is Reason.DUPLICATE_EVENT_KEY
+    event, account, key, record = candidate
+    place = decisions.taken.get(key) if stored is None else stored
+    if place is None:
+        refusal = _refusal_by_state(event, account, catalog)
+        if refusal is None:
+            _accept(candidate, partition, tables, decisions)
+            return
+    elif place[-16:] == event.fingerprint:
+        refusal = _duplicate(place, identical=True)
+    else:
+        refusal = _refusal_by_state(event, account, catalog) or _duplicate(place, identical=False)
+    decisions.rejected.append(Rejected(record, refusal))
+    decisions.duplicates += refusal.reason is Reason.DUPLICATE_EVENT_KEY
 
 
 def _refusal_by_state(candidate: AcceptedUsageEvent, account: Account, catalog: Catalog) -> Rejection | None:
@@ -167,16 +228,14 @@ def _duplicate(packed: bytes, *, identical: bool) -> Rejection:
     )
 
 
-def _accept(candidate: _Candidate, partition: int, tables: Tables, decisions: Decisions) -> bytes:
-    """Count the event. Returns the packed Place that its key now has."""
+def _accept(candidate: _Candidate, partition: int, tables: Tables, decisions: Decisions) -> None:
     event, account, key, record = candidate
     offset = event.offset
-    place = packed_place(event.partition, offset, event.fingerprint)
-    decisions.accepted.append(Accepted(event, key, place, record))
     state = decisions.accumulate(event, account, tables, event.request_at, 1)
     event.sequence = state.next_sequence
     if event.partition == partition:  # the range is of this partition's log, which a forwarded event is not in
         if state.first_offset is None:
             state.first_offset = offset
         state.last_offset = offset
-    return place
+    place = decisions.taken[key] = packed_place(event.partition, offset, event.fingerprint)
+    decisions.accepted.append(Accepted(key, place, event.to_json(), record))

@@ -8,6 +8,7 @@ import msgspec
 
 from aggregator.rules.account import Account
 from schemas.billing_period import BillingPeriod
+from schemas.plain import Standing
 from schemas.position import Counts
 from schemas.rejection import Rejection
 from schemas.totals import MeterTotal, PeriodState
@@ -48,11 +49,12 @@ class Tables(Protocol):
 
 
 class Accepted(msgspec.Struct, gc=False, frozen=True):
-    """An event that counts, or counts no more; the key it takes, its packed Place, and the record that asked for it."""
+    """An event that counts, or counts no more: the key it takes, its packed Place, what is written of it on
+    `accepted-usage`, and the record that asked for it."""
 
-    event: AcceptedUsageEvent
     key: bytes
     place: bytes
+    value: bytes
     record: Record
 
 
@@ -90,6 +92,8 @@ class Decisions:
 
     taken: dict[bytes, bytes] = field(default_factory=dict)
     """The unique keys that the batch took so far, with their packed Places: the tables do not have them yet."""
+    standings: dict[str, Standing | None] = field(default_factory=dict, compare=False)
+    """See aggregator.rules.standing."""
 
     def forget_verdicts(self) -> None:
         """Go on with totals, periods and taken keys alone: the verdicts so far are written down."""
@@ -110,24 +114,40 @@ class Decisions:
     ) -> PeriodState:
         """Add the event to the totals of its period, or with the sign -1 take it away; `at` (ms) is when that was
         asked for. Returns the state of the period."""
-        event, period, meter = accepted.event, accepted.period, accepted.meter
-        subscription_id, start = event.subscription_id, period.start
-        total = self.totals.get((subscription_id, start, meter))
-        if total is None:
-            total = tables.total(subscription_id, period, meter) or MeterTotal(period.end)
-            self.totals[subscription_id, start, meter] = total
-            self.before[subscription_id, start, meter] = event.service_id, total.event_count, total.quantity
-        total.quantity += sign * event.quantity
-        total.event_count += sign
+        period = accepted.period
+        self.add_to_total(account, period, accepted.meter, tables, sign * accepted.event.quantity, sign)
+        return self.add_to_period(account, period, tables, at, at)
 
-        key = (subscription_id, start)
+    def add_to_total(
+        self, account: Account, period: BillingPeriod, meter: str, tables: Tables, quantity: int, events: int
+    ) -> None:
+        """Add usage of a meter, in millionths."""
+        subscription = account.subscription
+        key = subscription.id, period.start, meter
+        total = self.totals.get(key)
+        if total is None:
+            total = tables.total(subscription.id, period, meter) or MeterTotal(period.end)
+            self.totals[key] = total
+            self.before[key] = subscription.service_id, total.event_count, total.quantity
+        total.quantity += quantity
+        total.event_count += events
+
+    def add_to_period(
+        self, account: Account, period: BillingPeriod, tables: Tables, first_at: int, last_at: int
+    ) -> PeriodState:
+        """Note when usage of a period was asked for (ms). Returns the period's state."""
+        state = self.state_of(account.subscription.id, period, tables)
+        if state.first_at is None or state.last_at is None:
+            state.first_at, state.last_at = first_at, last_at
+            self.waiting[account.subscription.id, period.start] = account
+        elif last_at > state.last_at:  # a forwarded event may come long after its request
+            state.last_at = last_at
+        return state
+
+    def state_of(self, subscription_id: str, period: BillingPeriod, tables: Tables) -> PeriodState:
+        """The state of a period as the batch has left it so far; it is written with the batch."""
+        key = subscription_id, period.start
         entry = self.periods.get(key)
         if entry is None:
             entry = self.periods[key] = (period, tables.period(subscription_id, period) or PeriodState(period.end))
-        state = entry[1]
-        if state.first_at is None or state.last_at is None:
-            state.first_at = state.last_at = at
-            self.waiting[key] = account
-        elif at > state.last_at:  # a forwarded event may come long after its request
-            state.last_at = at
-        return state
+        return entry[1]

@@ -79,9 +79,9 @@ def _take_back(
         sequence=None,
         voided_at=record.timestamp,
     )
-    accepted = Accepted(voided_event, key, place.voided(), record)
-    decisions.accepted.append(accepted)
     state = decisions.accumulate(voided_event, account, tables, record.timestamp, -1)
     if state.next_sequence == 0:  # later ones may have charged it as well, which RocksDB does not keep
         voided_event.sequence = 0
+    accepted = Accepted(key, place.voided(), voided_event.to_json(), record)
+    decisions.accepted.append(accepted)
     return accepted

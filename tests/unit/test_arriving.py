@@ -1,11 +1,13 @@
 """Forwarded events in their own partition: decided as what they were where they first arrived."""
 
+import json
 from dataclasses import dataclass, field
 
 from aggregator.rules.arriving import Arrival, decide_arrivals
 from aggregator.rules.uniqueness import Place
 from schemas.forwarding import Headers, Origin, split_origin
 from schemas.rejection import Reason
+from schemas.timestamps import timestamp_text
 from schemas.topics import partition_of
 from tests.unit.world import CANCELLED_AT_NOON, MINUTE, NOON, ONE, account, populated, subscription, usage
 
@@ -30,8 +32,9 @@ def test_an_arrival_counts_under_its_first_id_and_at_its_first_request() -> None
     world = populated()
     decisions = decide_arrivals([ForwardedRecord(3, usage())], HOME, PARTITIONS, world.tables, world.catalog)
     [accepted] = decisions.accepted
-    assert (accepted.event.partition, accepted.event.offset) == (AWAY.partition, 41)
-    assert (accepted.event.request_at, accepted.event.occurred_at) == (NOON, NOON)
+    document = json.loads(accepted.value)
+    assert (document["partition"], document["offset"]) == (AWAY.partition, 41)
+    assert (document["createdAt"], document["occurredAt"]) == (timestamp_text(NOON), timestamp_text(NOON))
     assert Place.unpack(accepted.place)[:2] == (AWAY.partition, 41)
     [total] = decisions.totals.values()
     assert (total.quantity, total.event_count) == (ONE, 1)
@@ -44,7 +47,7 @@ def test_an_arrival_is_judged_by_its_first_request() -> None:
     before = Origin(AWAY.partition, 40, NOON - 1)
     records = [ForwardedRecord(3, usage(), before.headers()), ForwardedRecord(4, usage(eventKey="call#2"))]
     decisions = decide_arrivals(records, HOME, PARTITIONS, world.tables, world.catalog)
-    assert [accepted.event.offset for accepted in decisions.accepted] == [40]
+    assert [accepted.record.offset for accepted in decisions.accepted] == [40]
     [rejected] = decisions.rejected
     assert (rejected.record.offset, rejected.rejection.reason) == (41, Reason.SUBSCRIPTION_NOT_ACTIVE)
 

@@ -1,5 +1,6 @@
 """Verdicts as tables: one row an event, the expected outcome last (contract section 1, rules 1-5 and 7)."""
 
+import json
 from copy import deepcopy
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from aggregator.rules.deciding import decide
 from aggregator.rules.verdicts import Accepted, Decisions
 from schemas.rejection import Reason
+from schemas.timestamps import timestamp_text
 from schemas.topics import partition_of
 from tests.unit.world import (
     ACCEPTED,
@@ -194,7 +196,7 @@ def test_verdicts_are_in_the_order_of_the_log(world: World) -> None:
         (NOON, usage(serviceId="nobodys")),  # by existence
     )
     decisions = world.decide(records)
-    assert [accepted.event.offset for accepted in decisions.accepted] == [0, 3]
+    assert [accepted.record.offset for accepted in decisions.accepted] == [0, 3]
     assert [rejected.record.offset for rejected in decisions.rejected] == [1, 2, 4, 5]
     assert decisions.duplicates == 1
 
@@ -233,9 +235,10 @@ def test_what_is_malformed_is_refused_where_it_arrives(world: World) -> None:
 def test_an_event_is_of_the_period_in_which_it_occurred(
     world: World, sent: str | None, occurred_at: int, period_start: str
 ) -> None:
-    event = accepted_of(world, NOON, occurredAt=sent).event
-    assert (event.occurred_at, event.period.start) == (occurred_at, ms(period_start))
-    assert (event.request_at, event.event.occurred_at) == (NOON, None if sent is None else occurred_at)
+    event = json.loads(accepted_of(world, NOON, occurredAt=sent).value)
+    occurred = timestamp_text(occurred_at)
+    assert (event["occurredAt"], event["billingPeriod"]["start"]) == (occurred, timestamp_text(ms(period_start)))
+    assert (event["createdAt"], event["sentOccurredAt"]) == (timestamp_text(NOON), None if sent is None else occurred)
 
 
 @pytest.mark.parametrize(
@@ -250,8 +253,9 @@ def test_an_accepted_event_carries_what_it_was_judged_by(world: World) -> None:
     world.process((NOON, usage(eventKey="other")))
     accepted = accepted_of(world, NOON - 1, subscriptionId="cancelled-at-noon")
     assert accepted.key == b'["cancelled-at-noon","call#1"]'
-    assert (accepted.event.partition, accepted.event.offset, accepted.event.catalog_version) == (0, 1, 2)
-    assert accepted.place[-16:] == accepted.event.fingerprint
+    event = json.loads(accepted.value)
+    assert (event["partition"], event["offset"], event["catalogVersion"]) == (0, 1, 2)
+    assert accepted.place[-16:].hex() == event["fingerprint"]
 
 
 def test_deciding_changes_nothing_and_answers_the_same_again(world: World) -> None:

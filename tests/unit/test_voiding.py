@@ -62,7 +62,7 @@ def test_a_void_takes_the_event_out_of_its_total(corrections: Corrections) -> No
     decisions = corrections.process(void(1, "call#2"))
     assert (corrections.total().quantity, corrections.total().event_count) == (ONE, 2)  # 1 + 2.5 + 0 - 2.5
     [voided] = decisions.accepted
-    document = json.loads(voided.event.to_json())
+    document = json.loads(voided.value)
     assert (document["id"], document["status"], document["quantity"]) == ("ue_0_1", "VOIDED", "2.500000")
     assert document["createdAt"] == "2026-01-15T12:00:00.000Z"
     assert document["updatedAt"] == "2026-01-15T13:00:00.000Z"
@@ -72,7 +72,7 @@ def test_a_voided_event_differs_from_the_recorded_one_in_status_and_time_alone(c
     world = populated()
     [recorded] = world.decide(world.records((NOON, usage()))).accepted
     [voided] = corrections.decide(void(0, "call#1")).accepted
-    before, after = json.loads(recorded.event.to_json()), json.loads(voided.event.to_json())
+    before, after = json.loads(recorded.value), json.loads(voided.value)
     assert {name for name in before if before[name] != after[name]} == {"status", "updatedAt"}
     assert recorded.key == voided.key
 

@@ -232,7 +232,7 @@ class World:
 
 def outcomes(records: Sequence[LogRecord], decisions: Decisions) -> list[str]:
     """What became of each record: `accepted`, or the code of its rejection."""
-    by_offset = {accepted.event.offset: ACCEPTED for accepted in decisions.accepted}
+    by_offset = {accepted.record.offset: ACCEPTED for accepted in decisions.accepted}
     for record, rejection in decisions.rejected:
         is_identical = bool(rejection.extra.get("identical"))
         assert record.offset not in by_offset, "a record has one verdict"
