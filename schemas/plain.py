@@ -28,8 +28,6 @@ class Slice(Protocol):
     """The unique key of each event that has a standing, empty of the others."""
     others: list[int]
     """The indexes of all others."""
-    touched: list[Standing]
-    """The standings that count() has added to."""
 
     def count(
         self,
@@ -63,10 +61,12 @@ class Compiled(Protocol):
         records: Sequence[Any],
         partition: int,
         standings: dict[str, Standing | None],
+        touched: list[Standing],
         find: Callable[[str, int], Standing | None],
     ) -> Slice:
         """Read records. `standings` has one of each subscription, or None where its events are Python's; one that it
-        lacks, or of another period, is found by subscription and time (ms)."""
+        lacks, or of another period, is found by subscription and time (ms). Those that count() has added to are put
+        into `touched`."""
 
     def Standing(  # noqa: N802 - it is a class
         self,

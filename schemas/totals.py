@@ -75,6 +75,12 @@ class PeriodState:
     first_offset: int | None = None
     last_offset: int | None = None
 
+    def reached(self, first_offset: int, last_offset: int) -> None:
+        """Note the offsets of events that were accepted later than those it knows of."""
+        if self.first_offset is None:
+            self.first_offset = first_offset
+        self.last_offset = last_offset
+
     def copy(self) -> "PeriodState":
         """Another with equal fields."""
         return PeriodState(

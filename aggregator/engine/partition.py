@@ -237,11 +237,15 @@ class Partition:
         next_offset = await self._sources.next_offset(topic)
         catalog, partitions = self._shared.catalog.store, self._shared.partitions
 
-        def decide_some(some: Sequence[Record], decisions: Decisions | None = None) -> Decisions:
+        def decide_some(
+            some: Sequence[Record], decisions: Decisions | None = None, *, has_more: bool = False
+        ) -> Decisions:
             if topic is Topic.USAGE_CORRECTIONS:
                 return decide_voids(some, originals, tables, catalog)
-            decide_them = decide_arrivals if topic is Topic.USAGE_FORWARDED else decide_events
-            return decide_them(some, self.number, partitions, tables, catalog, decisions=decisions)
+            if topic is Topic.USAGE_FORWARDED:
+                return decide_arrivals(some, self.number, partitions, tables, catalog, decisions)
+            known = self.number, partitions, tables, catalog
+            return decide_events(some, *known, decisions=decisions, has_more=has_more)
 
         async def write(draft: Draft, last: Any) -> None:
             part_end = next_offset if last is records[-1] else last.offset + 1
@@ -276,7 +280,8 @@ class Partition:
         size = len(records) if topic is Topic.USAGE_CORRECTIONS else SLICE_RECORDS
         for start in range(0, len(records), size):
             try:
-                decisions = decide_some(records[start : start + size], decisions)
+                some = records[start : start + size]
+                decisions = decide_some(some, decisions, has_more=start + size < len(records))
             except FATAL:
                 raise
             except Exception:  # noqa: BLE001 - it is met again, and logged, by bisecting

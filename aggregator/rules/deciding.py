@@ -37,16 +37,18 @@ def decide(
     catalog: Catalog,
     origins: Iterable[int] | None = None,
     decisions: Decisions | None = None,
+    *,
+    has_more: bool = False,
 ) -> Decisions:
     """The verdict of each record of a batch, in the order of the log; `origins` are the partitions in which the records
     first stood, where that is not this one. A batch can be decided in slices: each goes on with the `decisions` that
-    the one before returned."""
+    the one before returned, and where it `has_more`, totals and periods may still lack some of what counts."""
     decisions = Decisions() if decisions is None else decisions
     if compiled is None or origins is not None:
         origins = repeat(partition, len(records)) if origins is None else origins
         _decide_each(records, origins, partition, partitions, tables, catalog, decisions)
     else:
-        _decide_many(compiled, records, partition, partitions, tables, catalog, decisions)
+        _decide_many(compiled, records, partition, partitions, tables, catalog, decisions, has_more=has_more)
     decisions.rejected.sort(key=lambda rejected: rejected.record.offset)
     return decisions
 
@@ -78,10 +80,12 @@ def _decide_many(
     tables: Tables,
     catalog: Catalog,
     decisions: Decisions,
+    *,
+    has_more: bool,
 ) -> None:
     """As _decide_each(), but what is certain by the standing of its subscription is counted in C."""
     standings = Standings(compiled, partition, partitions, tables, catalog, decisions)
-    plain = compiled.Slice(records, partition, decisions.standings, standings.find)
+    plain = compiled.Slice(records, partition, decisions.standings, decisions.touched, standings.find)
     candidates = {
         index: _candidate(records[index], partition, partition, partitions, catalog, decisions)
         for index in plain.others
@@ -96,9 +100,9 @@ def _decide_many(
             candidates[index] = _candidate(records[index], partition, partition, partitions, catalog, decisions)
         candidate = candidates[index]
         if candidate is not None:
-            standings.fold(plain.touched)  # what counted before it
             _judge(candidate, places[index], partition, tables, catalog, decisions)
-    standings.fold(plain.touched)
+    if not has_more:
+        decisions.fold(tables)
 
 
 def _candidate(
@@ -231,11 +235,10 @@ def _duplicate(packed: bytes, *, identical: bool) -> Rejection:
 def _accept(candidate: _Candidate, partition: int, tables: Tables, decisions: Decisions) -> None:
     event, account, key, record = candidate
     offset = event.offset
+    decisions.fold(tables)  # what counted before it
     state = decisions.accumulate(event, account, tables, event.request_at, 1)
     event.sequence = state.next_sequence
     if event.partition == partition:  # the range is of this partition's log, which a forwarded event is not in
-        if state.first_offset is None:
-            state.first_offset = offset
-        state.last_offset = offset
+        state.reached(offset, offset)
     place = decisions.taken[key] = packed_place(event.partition, offset, event.fingerprint)
     decisions.accepted.append(Accepted(key, place, event.to_json(), record))

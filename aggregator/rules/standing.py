@@ -47,24 +47,6 @@ class Standings:
         standing = known[subscription_id] = self._standing(account, period, known.get(subscription_id))
         return standing
 
-    def fold(self, touched: list[Standing]) -> None:
-        """Take what these have counted into the totals of the batch, and empty the list."""
-        for standing in touched:
-            self._fold(standing)
-        touched.clear()
-
-    def _fold(self, standing: Standing) -> None:
-        account, period = standing.of
-        first_at, last_at, first_offset, last_offset, sums = standing.take()
-        decisions, tables = self._decisions, self._tables
-        for meter, quantity, events in sums:
-            if events:  # none where its first would have made it too large
-                decisions.add_to_total(account, period, meter, tables, quantity, events)
-        state = decisions.add_to_period(account, period, tables, first_at, last_at)
-        if state.first_offset is None:
-            state.first_offset = first_offset
-        state.last_offset = last_offset
-
     def _standing(self, account: Account, period: BillingPeriod, another: Standing | None) -> Standing:
         subscription, age_seconds_max = account.subscription, account.service.max_event_age_seconds
         held = self._decisions.periods.get((subscription.id, period.start))

@@ -94,6 +94,8 @@ class Decisions:
     """The unique keys that the batch took so far, with their packed Places: the tables do not have them yet."""
     standings: dict[str, Standing | None] = field(default_factory=dict, compare=False)
     """See aggregator.rules.standing."""
+    touched: list[Standing] = field(default_factory=list, compare=False)
+    """Those that have counted what is not in the totals yet."""
 
     def forget_verdicts(self) -> None:
         """Go on with totals, periods and taken keys alone: the verdicts so far are written down."""
@@ -117,6 +119,17 @@ class Decisions:
         period = accepted.period
         self.add_to_total(account, period, accepted.meter, tables, sign * accepted.event.quantity, sign)
         return self.add_to_period(account, period, tables, at, at)
+
+    def fold(self, tables: Tables) -> None:
+        """Take what the standings have counted into totals and periods."""
+        for standing in self.touched:
+            account, period = standing.of
+            first_at, last_at, first_offset, last_offset, sums = standing.take()
+            for meter, quantity, events in sums:
+                if events:  # none where its first would have made it too large
+                    self.add_to_total(account, period, meter, tables, quantity, events)
+            self.add_to_period(account, period, tables, first_at, last_at).reached(first_offset, last_offset)
+        self.touched.clear()
 
     def add_to_total(
         self, account: Account, period: BillingPeriod, meter: str, tables: Tables, quantity: int, events: int

@@ -330,10 +330,11 @@ static int read_slots(Slice *self, PyObject *records, PyObject *standings, PyObj
 
 static PyObject *slice_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"records", "partition", "standings", "find", NULL};
-    PyObject *given, *standings, *find;
+    static char *names[] = {"records", "partition", "standings", "touched", "find", NULL};
+    PyObject *given, *standings, *touched, *find;
     long long partition;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OLO!O", names, &given, &partition, &PyDict_Type, &standings, &find)
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OLO!O!O", names, &given, &partition, &PyDict_Type, &standings,
+                                     &PyList_Type, &touched, &find)
         || intern_names() < 0)
         return NULL;
     PyObject *records = PySequence_Fast(given, "records must be a sequence");
@@ -345,12 +346,12 @@ static PyObject *slice_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         self->partition = partition;
         self->keys = PyList_New(size);
         self->others = PyList_New(0);
-        self->touched = PyList_New(0);
+        self->touched = Py_NewRef(touched);
         self->slots = PyMem_Calloc((size_t)size + 1, sizeof(Slot));
         self->size = self->slots == NULL ? 0 : size;
         if (self->slots == NULL)
             PyErr_NoMemory();
-        if (!self->keys || !self->others || !self->touched || !self->slots
+        if (!self->keys || !self->others || !self->slots
             || read_slots(self, records, standings, find) < 0) {
             Py_DECREF(self);
             self = NULL;
@@ -476,16 +477,16 @@ static PyMethodDef slice_methods[] = {
 static PyMemberDef slice_members[] = {
     {"keys", T_OBJECT_EX, offsetof(Slice, keys), READONLY, "the unique key of each event, empty of the others"},
     {"others", T_OBJECT_EX, offsetof(Slice, others), READONLY, "the indexes of those that have no standing"},
-    {"touched", T_OBJECT_EX, offsetof(Slice, touched), READONLY, "the standings that count() has added to"},
     {NULL, 0, 0, 0, NULL},
 };
 
 PyTypeObject SliceType = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "schemas._plain.Slice",
-    .tp_doc = "Slice(records, partition, standings, find)\n--\n\n"
+    .tp_doc = "Slice(records, partition, standings, touched, find)\n--\n\n"
               "The plain events among records. `standings` has the Standing of each subscription, or None where its"
-              " events are Python's; of one that it lacks, find(subscription_id, occurred_at) makes it.",
+              " events are Python's; of one that it lacks, find(subscription_id, occurred_at) makes it. Those that"
+              " count() has added to are put into `touched`.",
     .tp_basicsize = sizeof(Slice),
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_new = slice_new,

@@ -53,9 +53,10 @@ def decided(slices: Sequence[Sequence[tuple[int, bytes | None]]], partitions: in
     world, found = crowded(), []
     for _ in range(2):
         decisions = Decisions()
-        for appended in slices:
-            records = world.records(*appended)
-            decisions = deciding.decide(records, 0, partitions, world.tables, world.catalog, decisions=decisions)
+        for number, appended in enumerate(slices, start=1):
+            known = 0, partitions, world.tables, world.catalog
+            has_more = number < len(slices)
+            decisions = deciding.decide(world.records(*appended), *known, decisions=decisions, has_more=has_more)
         found.append(told(decisions))
         world.tables.apply(decisions)
     return found
@@ -138,7 +139,9 @@ def test_who_has_a_standing(fields: dict[str, Any], certain: bool) -> None:
     found: list[Any] = []
     decisions = Decisions()
     standings = Standings(compiled, 0, 1, world.tables, world.catalog, decisions)
-    plain = compiled.Slice(world.records((NOON, usage(**fields))), 0, decisions.standings, standings.find)
+    plain = compiled.Slice(
+        world.records((NOON, usage(**fields))), 0, decisions.standings, decisions.touched, standings.find
+    )
     assert plain.others == ([] if certain else [0])
     assert plain.count(0, [None], {}, found, Accepted) == (1 if certain else 0)
     assert len(found) == certain
@@ -160,12 +163,12 @@ def test_what_is_raised_on_the_way_is_raised() -> None:
 
     record = LogRecord(0, NOON, usage())
     with pytest.raises(ZeroDivisionError):
-        compiled.Slice([record], 0, {}, fails)
+        compiled.Slice([record], 0, {}, [], fails)
     with pytest.raises(AttributeError):
-        compiled.Slice([object()], 0, {}, fails)
+        compiled.Slice([object()], 0, {}, [], fails)
     world = crowded()
     standing = _standing(world)
-    plain = compiled.Slice([record], 0, {"sub": standing}, fails)
+    plain = compiled.Slice([record], 0, {"sub": standing}, [], fails)
     with pytest.raises(ZeroDivisionError):
         plain.count(0, [None], {}, [], fails)
 
@@ -176,7 +179,7 @@ def test_what_is_raised_on_the_way_is_raised() -> None:
 )
 def test_what_can_not_be_counted_with_is_an_error(arguments: tuple[Any, ...]) -> None:
     assert compiled is not None
-    plain = compiled.Slice([LogRecord(0, NOON, usage())], 0, {"sub": _standing(crowded())}, lambda *_: None)
+    plain = compiled.Slice([LogRecord(0, NOON, usage())], 0, {"sub": _standing(crowded())}, [], lambda *_: None)
     with pytest.raises(TypeError):
         plain.count(*arguments)
 
@@ -203,7 +206,7 @@ def test_nothing_is_kept_of_what_was_counted() -> None:
     counted = (value, record, other, standing, Accepted, None, standing.of[0])
     before = [sys.getrefcount(thing) for thing in counted]
     for _ in range(5_000):
-        plain = compiled.Slice([record, other], 0, {"sub": standing}, lambda *_: None)
+        plain = compiled.Slice([record, other], 0, {"sub": standing}, [], lambda *_: None)
         assert plain.count(0, [None, None], {}, [], Accepted) == 1
         assert len(standing.take()[4]) == 1
         plain.count(0, [None, None], {b'["sub","call#1"]': b""}, [], Accepted)
