@@ -91,6 +91,10 @@ class Compiled(Protocol):
     def accepted(self, *fields: Any) -> bytes | None:
         """The value on `accepted-usage` of an event that was not voided."""
 
+    def records(self, accepted: list[Any], start: int, first_offset: int, limit: int, /) -> tuple[bytes, int]:
+        """Accepted events from an index on as records of Kafka's message format 2, with their key, value, and place as
+        a header: the bytes, at most so many, and how many records they are."""
+
 
 def _load() -> Compiled | None:
     try:

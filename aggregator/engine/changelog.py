@@ -20,9 +20,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from aggregator.engine.closing import entries_after_a_restore
 from aggregator.engine.commit import CHANGELOGS
-from aggregator.engine.draft import PLACE_HEADER
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.tables import Changes, Meta, Tables
+from aggregator.engine.transaction import PLACE_HEADER
 from aggregator.stream.consumer import stop_consumer
 from aggregator.stream.reader import REQUEST_TIMEOUT_MS
 from schemas.position import Ledger, Position

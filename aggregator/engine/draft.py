@@ -17,7 +17,6 @@ from schemas.reply import accepted_reply, rejected_reply, repeated_reply, reply_
 from schemas.topics import Topic
 from schemas.totals import PERIOD_METER, total_key
 
-PLACE_HEADER = "place"
 SLICE_RECORDS = 1_000
 """Decided and written down at a time: what is made of so many events fits into a processor's cache, and the loop turns
 to everything else in between."""
@@ -73,14 +72,13 @@ class Draft:
     def _take_accepted(self, decisions: Decisions) -> None:
         if not decisions.accepted:
             return
-        append, put_place = self.transaction.records(Topic.ACCEPTED_USAGE).append, self.changes.put_place
+        self.transaction.records(Topic.ACCEPTED_USAGE).add_accepted(decisions.accepted)
+        put_place = self.changes.put_place
         for accepted in decisions.accepted:
-            key, place, value = accepted.key, accepted.place, accepted.value
-            append(key, value, [(PLACE_HEADER, place)])
-            put_place(key, place)
+            put_place(accepted.key, accepted.place)
             headers = accepted.record.headers
             if headers and (address := reply_address(headers)) is not None:
-                self.replies.append((address, accepted_reply(value)))
+                self.replies.append((address, accepted_reply(accepted.value)))
 
     def _put_totals(self, decisions: Decisions) -> None:
         totals, changes = self.transaction.records(Topic.USAGE_TOTALS), self.changes

@@ -9,9 +9,13 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from aggregator.engine.halt import Halt, HaltReason
+from aggregator.engine.written_batch import WrittenBatch
+from aggregator.rules.verdicts import Accepted
 from schemas.forwarding import Headers
+from schemas.plain import compiled
 from schemas.topics import Topic
 
+PLACE_HEADER = "place"
 SECOND_MS = 1_000
 BATCH_BYTES_MAX = 1 << 20
 """A record that is larger travels in a batch of its own; the topic's max.message.bytes is what bounds it."""
@@ -42,7 +46,8 @@ class Records:
         self._producer = producer
         self._at = int(time.time() * SECOND_MS)  # the broker puts its own in its place; to ask for each costs more
         self.batches: list[Any] = []
-        self._begin()
+        self._append: Callable[..., Any] = _full
+        self._written: WrittenBatch | None = None
 
     def append(self, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         """Add a record. Nothing is sent before the commit."""
@@ -54,7 +59,26 @@ class Records:
     def _begin(self) -> None:
         batch = self._producer.create_batch()
         self.batches.append(batch)
-        self._append: Callable[..., Any] = batch.append
+        self._append = batch.append
+
+    def add_accepted(self, accepted: list[Accepted]) -> None:
+        """Add events, each under its key and with its place as a header."""
+        if compiled is None:
+            for event in accepted:
+                self.append(event.key, event.value, [(PLACE_HEADER, event.place)])
+            return
+        done = 0
+        while done < len(accepted):
+            batch = self._written
+            if batch is None or not (count := batch.add(compiled, accepted, done)):
+                batch = self._written = WrittenBatch(self._at, BATCH_BYTES_MAX)
+                self.batches.append(batch)
+                count = batch.add(compiled, accepted, done)
+            done += count
+
+
+def _full(**_: Any) -> None:
+    """What a batch answers that takes no more."""
 
 
 class Transaction:

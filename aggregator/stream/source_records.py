@@ -4,16 +4,22 @@ aiokafka 0.14.0 makes of each decoded record a dataclass of eleven fields, which
 it. What it is made of has the fields that a worker needs: offset, timestamp, timestamp_type, key, value and headers.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
-from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import PartitionRecords
 
 
 def give_out_decoded_records() -> None:
     """Have all consumers of this process, which must be without deserializers, give out the records as decoded."""
-    PartitionRecords._consumer_record = _as_it_is
+    PartitionRecords._consumer_record = _NOTHING.get
+    PartitionRecords.__iter__ = _records
 
 
-def _as_it_is(_: PartitionRecords, _partition: TopicPartition, record: Any) -> Any:
-    return record
+_NOTHING: dict[Any, Any] = {}
+"""Its get(partition, record) is the record, without a call of Python for each."""
+
+
+def _records(self: PartitionRecords) -> Iterator[Any]:
+    """The generator itself: in aiokafka each record goes through a method that asks it for the next."""
+    return iter(self._records_iterator)

@@ -3,6 +3,7 @@
    tests/unit/test_plain.py holds both equal. */
 
 #include "event.h"
+#include "records.h"
 #include "slice.h"
 
 static PyObject *none(void)
@@ -221,12 +222,93 @@ static PyObject *accepted(PyObject *Py_UNUSED(module), PyObject *const *args, Py
     return is_known ? accepted_json(&event, &counted) : none();
 }
 
+/* A member of an accepted event, which must be bytes: a new reference that the text points into. */
+static PyObject *bytes_at(PyObject *accepted, const char *name, Text *text)
+{
+    PyObject *value = PyObject_GetAttrString(accepted, name);
+    if (value == NULL)
+        return NULL;
+    if (!PyBytes_CheckExact(value)) {
+        PyErr_Format(PyExc_TypeError, "%s must be bytes", name);
+        Py_DECREF(value);
+        return NULL;
+    }
+    text->chars = PyBytes_AS_STRING(value);
+    text->length = PyBytes_GET_SIZE(value);
+    return value;
+}
+
+typedef struct {
+    char *chars;
+    Py_ssize_t size, room;
+} Buffer;
+
+/* Whether the record was added; 0 where it would exceed the limit, -1 with an exception set. */
+static int add_record(Buffer *buffer, const BatchRecord *record, Py_ssize_t limit)
+{
+    Py_ssize_t size = sized(record_length(record));
+    if (buffer->size + size > limit)
+        return 0;
+    if (buffer->size + size > buffer->room) {
+        Py_ssize_t room = 2 * (buffer->size + size);
+        char *chars = PyMem_Realloc(buffer->chars, (size_t)room);
+        if (chars == NULL) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        buffer->chars = chars;
+        buffer->room = room;
+    }
+    put_record(buffer->chars + buffer->size, record);
+    buffer->size += size;
+    return 1;
+}
+
+PyDoc_STRVAR(records_doc,
+             "records(accepted, start, first_offset, limit)\n--\n\n"
+             "Accepted events from an index on as records of Kafka's message format 2, with their key, value, and place"
+             " as a header: the bytes, at most so many, and how many records they are.");
+
+static PyObject *records(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    static const Text place = {"place", 5};
+    if (!takes(count, 4, "records() takes a list, an index, an offset and a limit"))
+        return NULL;
+    Py_ssize_t start = PyLong_AsSsize_t(args[1]), limit = PyLong_AsSsize_t(args[3]), i;
+    int64_t first = PyLong_AsLongLong(args[2]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (!PyList_CheckExact(args[0]) || start < 0 || first < 0) {
+        PyErr_SetString(PyExc_TypeError, "records() takes a list, an index, an offset and a limit");
+        return NULL;
+    }
+    Buffer buffer = {NULL, 0, 0};
+    int added = 1;
+    for (i = start; added == 1 && i < PyList_GET_SIZE(args[0]); i++) {
+        PyObject *accepted = PyList_GET_ITEM(args[0], i);
+        BatchRecord record = {.offset = first + i - start, .header_name = place};
+        PyObject *key = bytes_at(accepted, "key", &record.key);
+        PyObject *value = key == NULL ? NULL : bytes_at(accepted, "value", &record.value);
+        PyObject *header = value == NULL ? NULL : bytes_at(accepted, "place", &record.header);
+        added = header == NULL ? -1 : add_record(&buffer, &record, limit);
+        Py_XDECREF(key);
+        Py_XDECREF(value);
+        Py_XDECREF(header);
+    }
+    PyObject *made = NULL;
+    if (added >= 0)
+        made = Py_BuildValue("y#n", buffer.size ? buffer.chars : "", buffer.size, i - start - !added);
+    PyMem_Free(buffer.chars);
+    return made;
+}
+
 static PyMethodDef functions[] = {
     {"event", (PyCFunction)(void (*)(void))event, METH_FASTCALL, event_doc},
     {"batch", (PyCFunction)(void (*)(void))batch, METH_FASTCALL, batch_doc},
     {"sent", (PyCFunction)(void (*)(void))sent, METH_FASTCALL, sent_doc},
     {"identity", (PyCFunction)(void (*)(void))identity, METH_FASTCALL, identity_doc},
     {"accepted", (PyCFunction)(void (*)(void))accepted, METH_FASTCALL, accepted_doc},
+    {"records", (PyCFunction)(void (*)(void))records, METH_FASTCALL, records_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -33,7 +33,8 @@ def records() -> list[Any]:
 def usual() -> Iterator[list[Any]]:
     """What aiokafka gives out by itself; afterwards it does so again."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(PartitionRecords, "_consumer_record", PartitionRecords._consumer_record)
+        for name in ("_consumer_record", "__iter__"):
+            patched.setattr(PartitionRecords, name, getattr(PartitionRecords, name))
         yield records()
 
 
