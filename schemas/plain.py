@@ -91,9 +91,24 @@ class Compiled(Protocol):
     def accepted(self, *fields: Any) -> bytes | None:
         """The value on `accepted-usage` of an event that was not voided."""
 
-    def records(self, accepted: list[Any], start: int, first_offset: int, limit: int, /) -> tuple[bytes, int]:
-        """Accepted events from an index on as records of Kafka's message format 2, with their key, value, and place as
-        a header: the bytes, at most so many, and how many records they are."""
+    def records(
+        self, buffer: bytearray, used: int, accepted: list[Any], start: int, first_offset: int, limit: int, /
+    ) -> tuple[int, int]:
+        """Write accepted events from an index on into the buffer, behind what is used of it and up to a limit, as
+        records of Kafka's message format 2: each with its key, its value, and its place as a header. Returns what is
+        used now, and how many records were written."""
+
+    def prefixed(self, prefix: bytes, keys: list[bytes], /) -> list[bytes]:
+        """The keys with a prefix."""
+
+    def put_places(self, put: Callable[[bytes, bytes], Any], prefix: bytes, taken: dict[bytes, bytes], /) -> None:
+        """put(key with the prefix, place) of each key, in the order of the keys."""
+
+    def with_headers(self, accepted: list[Any], /) -> list[Any]:
+        """The accepted events whose record has headers."""
+
+    def crc32c(self, data: bytearray | memoryview, /) -> int | None:
+        """The CRC-32C of a buffer; None where the processor has no instruction for it."""
 
 
 def _load() -> Compiled | None:

@@ -9,8 +9,9 @@ from aggregator.engine.tables import Changes
 from aggregator.engine.transaction import Records, Transaction
 from aggregator.rules.arriving import Arrival
 from aggregator.rules.rating import rates_of
-from aggregator.rules.verdicts import Decisions
+from aggregator.rules.verdicts import Accepted, Decisions
 from schemas.forwarding import Headers, Origin
+from schemas.plain import compiled
 from schemas.position import Counts
 from schemas.rejection import Reason, Rejection
 from schemas.reply import accepted_reply, rejected_reply, repeated_reply, reply_address
@@ -60,7 +61,8 @@ class Draft:
         decisions.forget_verdicts()
 
     def finish(self, decisions: Decisions) -> None:
-        """Write down the totals after the last slice, and what is to be closed because of them."""
+        """Write down keys and totals after the last slice, and what is to be closed because of them."""
+        self.changes.put_places(decisions.taken)
         if decisions.totals:
             self._put_totals(decisions)
         if self.source is not Topic.USAGE_CORRECTIONS:  # what is taken back is no usage of now
@@ -73,11 +75,8 @@ class Draft:
         if not decisions.accepted:
             return
         self.transaction.records(Topic.ACCEPTED_USAGE).add_accepted(decisions.accepted)
-        put_place = self.changes.put_place
-        for accepted in decisions.accepted:
-            put_place(accepted.key, accepted.place)
-            headers = accepted.record.headers
-            if headers and (address := reply_address(headers)) is not None:
+        for accepted in _with_headers(decisions.accepted):
+            if (address := reply_address(accepted.record.headers)) is not None:
                 self.replies.append((address, accepted_reply(accepted.value)))
 
     def _put_totals(self, decisions: Decisions) -> None:
@@ -89,6 +88,13 @@ class Draft:
             put_total(totals, changes, total_key(subscription_id, period.start_text, PERIOD_METER), state.to_json())
             changes.periods[subscription_id, start] = state
         changes.totals = decisions.totals
+
+
+def _with_headers(accepted: list[Accepted]) -> list[Accepted]:
+    """Those whose sender may wait for a reply."""
+    return (
+        [event for event in accepted if event.record.headers] if compiled is None else compiled.with_headers(accepted)
+    )
 
 
 def put_total(totals: Records, changes: Changes, key: bytes, value: bytes) -> None:

@@ -23,6 +23,7 @@ from rocksdict import Rdict, ReadOptions, WriteBatch
 from aggregator.engine.stores import halting
 from aggregator.rules.verdicts import PeriodKey, TotalKey
 from schemas.billing_period import BillingPeriod
+from schemas.plain import compiled
 from schemas.position import Position
 from schemas.timestamps import timestamp_of_own, timestamp_text
 from schemas.totals import PERIOD_METER, MeterTotal, PeriodState, period_prefix, total_key
@@ -126,7 +127,7 @@ class Tables:
 
     def places(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """One multi-get for all keys of a batch."""
-        return cast(Sequence[bytes | None], self._get([b"K" + key for key in keys])) if keys else ()
+        return cast(Sequence[bytes | None], self._get(_prefixed(list(keys)))) if keys else ()
 
     def period(self, subscription_id: str, period: BillingPeriod) -> PeriodState | None:
         """A copy of the period's state."""
@@ -225,6 +226,10 @@ class Tables:
             iterator.status()  # an iterator that fails says so here, and otherwise looks as if it had reached the end
 
 
+def _prefixed(keys: list[bytes]) -> list[bytes]:
+    return [b"K" + key for key in keys] if compiled is None else compiled.prefixed(b"K", keys)
+
+
 class Changes:
     """One WriteBatch in the making, and the decoded objects that replace the tables' own once it is written."""
 
@@ -239,6 +244,14 @@ class Changes:
     def put_place(self, key: bytes, place: bytes) -> None:
         """A unique key is taken."""
         self.batch.put(b"K" + key, place)
+
+    def put_places(self, taken: dict[bytes, bytes]) -> None:
+        """Unique keys are taken. In their order, which RocksDB takes in half of the time."""
+        if compiled is not None:
+            compiled.put_places(self.batch.put, b"K", taken)
+        else:
+            for key in sorted(taken):
+                self.put_place(key, taken[key])
 
     def put_total(self, key: bytes, value: bytes) -> None:
         """A record of `usage-totals`."""

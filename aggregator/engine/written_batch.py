@@ -5,12 +5,13 @@ of a batch that it sends is here under its names.
 """
 
 import struct
+import sys
 from typing import Final
 
 from aiokafka.record.util import calc_crc32c
 
 from aggregator.rules.verdicts import Accepted
-from schemas.plain import Compiled
+from schemas.plain import Compiled, compiled
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
 """Offset, length, leader epoch, magic, CRC, attributes, last offset, first and last timestamp, producer's id and epoch,
@@ -28,26 +29,24 @@ class WrittenBatch:
     def __init__(self, at: int, size_max: int) -> None:
         self._at = at
         self._size_max = size_max
-        self._size = _HEADER.size
+        self._buffer = bytearray(_HEADER.size)
+        self._used = _HEADER.size
         self._count = 0
-        self._parts: list[bytes] = []
         self._producer = (-1, -1, -1)
-        self._built: bytearray | None = None
+        self._is_built = False
 
-    def add(self, compiled: Compiled, accepted: list[Accepted], start: int) -> int:
+    def add(self, writer: Compiled, accepted: list[Accepted], start: int) -> int:
         """Add events from an index on. Returns how many there was room for; an empty batch takes one of any size."""
-        limit = self._size_max - self._size
-        part, count = compiled.records(accepted, start, self._count, limit)
+        self._used, count = writer.records(self._buffer, self._used, accepted, start, self._count, self._size_max)
         if not count and not self._count:
-            part, count = compiled.records(accepted[start : start + 1], 0, 0, 2**62)
-        self._parts.append(part)
-        self._size += len(part)
+            first = accepted[start : start + 1]
+            self._used, count = writer.records(self._buffer, self._used, first, 0, 0, sys.maxsize)
         self._count += count
         return count
 
     def size(self) -> int:
         """The bytes of the batch with its header."""
-        return self._size
+        return self._used
 
     def record_count(self) -> int:
         """The number of its records."""
@@ -64,13 +63,16 @@ class WrittenBatch:
         self._producer = (producer_id, producer_epoch, base_sequence)
 
     def _build(self) -> bytearray:
-        if self._built is None:
-            length, last = self._size - _LENGTH_FROM, self._count - 1
-            numbers = (_TRANSACTIONAL, last, self._at, self._at, *self._producer, self._count)
-            header = _HEADER.pack(0, length, -1, _MAGIC, 0, *numbers)
-            built = bytearray().join([header, *self._parts])
-            with memoryview(built) as view:
-                struct.pack_into(">I", built, _CRC_AT, calc_crc32c(view[_CRC_FROM:]))
-            self._parts.clear()
-            self._built = built
-        return self._built
+        if not self._is_built:
+            del self._buffer[self._used :]
+            numbers = (_TRANSACTIONAL, self._count - 1, self._at, self._at, *self._producer, self._count)
+            _HEADER.pack_into(self._buffer, 0, 0, self._used - _LENGTH_FROM, -1, _MAGIC, 0, *numbers)
+            with memoryview(self._buffer) as view:
+                struct.pack_into(">I", self._buffer, _CRC_AT, _crc32c(view[_CRC_FROM:]))
+            self._is_built = True
+        return self._buffer
+
+
+def _crc32c(data: memoryview) -> int:
+    crc = None if compiled is None else compiled.crc32c(data)
+    return int(calc_crc32c(data)) if crc is None else crc

@@ -91,7 +91,8 @@ class Decisions:
     """The periods that had no usage to charge before this batch and have now: they want closing."""
 
     taken: dict[bytes, bytes] = field(default_factory=dict)
-    """The unique keys that the batch took so far, with their packed Places: the tables do not have them yet."""
+    """The unique keys that the batch took so far, or voided, with their packed Places: the tables do not have them
+    yet."""
     standings: dict[str, Standing | None] = field(default_factory=dict, compare=False)
     """See aggregator.rules.standing."""
     touched: list[Standing] = field(default_factory=list, compare=False)

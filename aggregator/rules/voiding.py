@@ -28,7 +28,7 @@ def decide_voids(
     """The verdict of each correction, in the order of the log. `originals` are the records of voids_of() that the log
     still holds."""
     decisions = Decisions()
-    voided: dict[bytes, bytes] = {}
+    voided = decisions.taken
     for record in records:
         void = parse_void(record.value)
         if isinstance(void, Rejection):

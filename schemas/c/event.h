@@ -20,25 +20,28 @@ typedef struct {
     int64_t sent_at;      /* occurredAt in ms; -1 where it is omitted */
 } Event;
 
-static inline int member_of(const Text *name)
+/* The member of a name; nearly always the one that is expected or soon after it. */
+static inline int member_of(const Text *name, int expected)
 {
-    for (int member = 0; member < MEMBERS; member++)
+    for (int tried = 0; tried < MEMBERS; tried++) {
+        int member = (expected + tried) % MEMBERS;
         if (is_equal(&NAMES[member], name))
             return member;
+    }
     return -1;
 }
 
 /* The members of an object, each once and nothing else. */
 static inline int read_members(Reader *reader, Text members[MEMBERS])
 {
-    int found = 0;
+    int found = 0, member = -1;
     if (!read_mark(reader, '{'))
         return 0;
     do {
         Text name, value;
         if (!read_text(reader, &name) || !read_mark(reader, ':') || !read_text(reader, &value))
             return 0;
-        int member = member_of(&name);
+        member = member_of(&name, member + 1);
         if (member < 0 || found & (1 << member))
             return 0;
         found |= 1 << member;

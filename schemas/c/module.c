@@ -223,13 +223,13 @@ static PyObject *accepted(PyObject *Py_UNUSED(module), PyObject *const *args, Py
 }
 
 /* A member of an accepted event, which must be bytes: a new reference that the text points into. */
-static PyObject *bytes_at(PyObject *accepted, const char *name, Text *text)
+static PyObject *bytes_at(PyObject *accepted, PyObject *name, Text *text)
 {
-    PyObject *value = PyObject_GetAttrString(accepted, name);
+    PyObject *value = PyObject_GetAttr(accepted, name);
     if (value == NULL)
         return NULL;
     if (!PyBytes_CheckExact(value)) {
-        PyErr_Format(PyExc_TypeError, "%s must be bytes", name);
+        PyErr_Format(PyExc_TypeError, "%U must be bytes", name);
         Py_DECREF(value);
         return NULL;
     }
@@ -238,67 +238,221 @@ static PyObject *bytes_at(PyObject *accepted, const char *name, Text *text)
     return value;
 }
 
-typedef struct {
-    char *chars;
-    Py_ssize_t size, room;
-} Buffer;
+static PyObject *name_key, *name_value, *name_place, *name_record, *name_headers;
 
-/* Whether the record was added; 0 where it would exceed the limit, -1 with an exception set. */
-static int add_record(Buffer *buffer, const BatchRecord *record, Py_ssize_t limit)
+static int intern_names(void)
 {
-    Py_ssize_t size = sized(record_length(record));
-    if (buffer->size + size > limit)
+    name_key = PyUnicode_InternFromString("key");
+    name_value = PyUnicode_InternFromString("value");
+    name_place = PyUnicode_InternFromString("place");
+    name_record = PyUnicode_InternFromString("record");
+    name_headers = PyUnicode_InternFromString("headers");
+    return name_key && name_value && name_place && name_record && name_headers ? 0 : -1;
+}
+
+/* Whether the record was added behind what is used of the buffer; 0 where it would exceed the limit, -1 with an
+   exception set. */
+static int add_record(PyObject *buffer, Py_ssize_t *used, const BatchRecord *record, Py_ssize_t limit)
+{
+    Py_ssize_t size = *used + sized(record_length(record));
+    if (size > limit)
         return 0;
-    if (buffer->size + size > buffer->room) {
-        Py_ssize_t room = 2 * (buffer->size + size);
-        char *chars = PyMem_Realloc(buffer->chars, (size_t)room);
-        if (chars == NULL) {
-            PyErr_NoMemory();
+    if (size > PyByteArray_GET_SIZE(buffer)) {
+        Py_ssize_t room = 2 * size < limit ? 2 * size : limit;
+        if (PyByteArray_Resize(buffer, room > size ? room : size) < 0)
             return -1;
-        }
-        buffer->chars = chars;
-        buffer->room = room;
     }
-    put_record(buffer->chars + buffer->size, record);
-    buffer->size += size;
+    put_record(PyByteArray_AS_STRING(buffer) + *used, record);
+    *used = size;
     return 1;
 }
 
 PyDoc_STRVAR(records_doc,
-             "records(accepted, start, first_offset, limit)\n--\n\n"
-             "Accepted events from an index on as records of Kafka's message format 2, with their key, value, and place"
-             " as a header: the bytes, at most so many, and how many records they are.");
+             "records(buffer, used, accepted, start, first_offset, limit)\n--\n\n"
+             "Write accepted events from an index on into a bytearray, behind what is used of it and up to a limit, as"
+             " records of Kafka's message format 2: each with its key, its value, and its place as a header. Returns what"
+             " is used now, and how many records were written.");
 
 static PyObject *records(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
     static const Text place = {"place", 5};
-    if (!takes(count, 4, "records() takes a list, an index, an offset and a limit"))
+    Py_ssize_t numbers[4] = {0};
+    if (!takes(count, 6, "records() takes the six arguments that it names"))
         return NULL;
-    Py_ssize_t start = PyLong_AsSsize_t(args[1]), limit = PyLong_AsSsize_t(args[3]), i;
-    int64_t first = PyLong_AsLongLong(args[2]);
-    if (PyErr_Occurred())
-        return NULL;
-    if (!PyList_CheckExact(args[0]) || start < 0 || first < 0) {
-        PyErr_SetString(PyExc_TypeError, "records() takes a list, an index, an offset and a limit");
+    for (int i = 0; i < 4; i++) {
+        numbers[i] = PyLong_AsSsize_t(args[i == 0 ? 1 : i + 2]);
+        if (numbers[i] == -1 && PyErr_Occurred())
+            return NULL;
+    }
+    Py_ssize_t used = numbers[0], start = numbers[1], first = numbers[2], limit = numbers[3], i;
+    if (!PyByteArray_CheckExact(args[0]) || !PyList_CheckExact(args[2]) || start < 0 || first < 0 || used < 0
+        || used > PyByteArray_GET_SIZE(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "records() takes a bytearray, what is used of it, and a list");
         return NULL;
     }
-    Buffer buffer = {NULL, 0, 0};
     int added = 1;
-    for (i = start; added == 1 && i < PyList_GET_SIZE(args[0]); i++) {
-        PyObject *accepted = PyList_GET_ITEM(args[0], i);
+    for (i = start; added == 1 && i < PyList_GET_SIZE(args[2]); i++) {
+        PyObject *accepted = PyList_GET_ITEM(args[2], i);
         BatchRecord record = {.offset = first + i - start, .header_name = place};
-        PyObject *key = bytes_at(accepted, "key", &record.key);
-        PyObject *value = key == NULL ? NULL : bytes_at(accepted, "value", &record.value);
-        PyObject *header = value == NULL ? NULL : bytes_at(accepted, "place", &record.header);
-        added = header == NULL ? -1 : add_record(&buffer, &record, limit);
+        PyObject *key = bytes_at(accepted, name_key, &record.key);
+        PyObject *value = key == NULL ? NULL : bytes_at(accepted, name_value, &record.value);
+        PyObject *header = value == NULL ? NULL : bytes_at(accepted, name_place, &record.header);
+        added = header == NULL ? -1 : add_record(args[0], &used, &record, limit);
         Py_XDECREF(key);
         Py_XDECREF(value);
         Py_XDECREF(header);
     }
-    PyObject *made = NULL;
-    if (added >= 0)
-        made = Py_BuildValue("y#n", buffer.size ? buffer.chars : "", buffer.size, i - start - !added);
-    PyMem_Free(buffer.chars);
+    return added < 0 ? NULL : Py_BuildValue("nn", used, i - start - !added);
+}
+
+static PyObject *prefixed_key(const Text *prefix, const Text *key)
+{
+    PyObject *made = PyBytes_FromStringAndSize(NULL, prefix->length + key->length);
+    if (made != NULL) {
+        memcpy(PyBytes_AS_STRING(made), prefix->chars, (size_t)prefix->length);
+        memcpy(PyBytes_AS_STRING(made) + prefix->length, key->chars, (size_t)key->length);
+    }
+    return made;
+}
+
+static int is_prefix_and_list(PyObject *prefix, PyObject *list, Text *text)
+{
+    if (!PyBytes_CheckExact(prefix) || !PyList_CheckExact(list)) {
+        PyErr_SetString(PyExc_TypeError, "a prefix is bytes, and what it is put before is a list");
+        return 0;
+    }
+    text->chars = PyBytes_AS_STRING(prefix);
+    text->length = PyBytes_GET_SIZE(prefix);
+    return 1;
+}
+
+PyDoc_STRVAR(prefixed_doc, "prefixed(prefix, keys)\n--\n\nThe keys with a prefix.");
+
+static PyObject *prefixed(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    Text prefix;
+    if (!takes(count, 2, "prefixed() takes a prefix and keys") || !is_prefix_and_list(args[0], args[1], &prefix))
+        return NULL;
+    PyObject *keys = PyList_New(PyList_GET_SIZE(args[1]));
+    for (Py_ssize_t i = 0; keys != NULL && i < PyList_GET_SIZE(args[1]); i++) {
+        PyObject *key = PyList_GET_ITEM(args[1], i), *made = NULL;
+        if (PyBytes_CheckExact(key)) {
+            Text text = {PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)};
+            made = prefixed_key(&prefix, &text);
+        } else
+            PyErr_SetString(PyExc_TypeError, "a key is bytes");
+        if (made == NULL)
+            Py_CLEAR(keys);
+        else
+            PyList_SET_ITEM(keys, i, made);
+    }
+    return keys;
+}
+
+/* Whether the record of an accepted event has headers; -1 with an exception set. */
+static int has_headers(PyObject *accepted)
+{
+    PyObject *record = PyObject_GetAttr(accepted, name_record);
+    PyObject *headers = record == NULL ? NULL : PyObject_GetAttr(record, name_headers);
+    Py_ssize_t size = headers == NULL ? -1 : PyObject_Length(headers);
+    Py_XDECREF(record);
+    Py_XDECREF(headers);
+    return size > 0 ? 1 : (int)size;
+}
+
+PyDoc_STRVAR(with_headers_doc, "with_headers(accepted)\n--\n\nThe accepted events whose record has headers.");
+
+static PyObject *with_headers(PyObject *Py_UNUSED(module), PyObject *accepted)
+{
+    if (!PyList_CheckExact(accepted)) {
+        PyErr_SetString(PyExc_TypeError, "with_headers() takes a list");
+        return NULL;
+    }
+    PyObject *found = PyList_New(0);
+    for (Py_ssize_t i = 0; found != NULL && i < PyList_GET_SIZE(accepted); i++) {
+        PyObject *event = Py_NewRef(PyList_GET_ITEM(accepted, i));
+        int has = has_headers(event);
+        if (has < 0 || (has && PyList_Append(found, event) < 0))
+            Py_CLEAR(found);
+        Py_DECREF(event);
+    }
+    return found;
+}
+
+static int put_place(PyObject *put, const Text *prefix, PyObject *key, PyObject *place)
+{
+    if (!PyBytes_CheckExact(key)) {
+        PyErr_SetString(PyExc_TypeError, "a key is bytes");
+        return -1;
+    }
+    Text text = {PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key)};
+    PyObject *fields[2] = {prefixed_key(prefix, &text), place};
+    PyObject *done = fields[0] == NULL ? NULL : PyObject_Vectorcall(put, fields, 2, NULL);
+    Py_XDECREF(fields[0]);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+PyDoc_STRVAR(put_places_doc, "put_places(put, prefix, taken)\n--\n\n"
+                             "put(key with the prefix, place) of each key of a dict, in the order of the keys.");
+
+static PyObject *put_places(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    if (!takes(count, 3, "put_places() takes a callable, a prefix and a dict"))
+        return NULL;
+    PyObject *keys = PyDict_Keys(args[2]);
+    Text prefix;
+    int failed = keys == NULL || !is_prefix_and_list(args[1], keys, &prefix) || PyList_Sort(keys) < 0;
+    for (Py_ssize_t i = 0; !failed && i < PyList_GET_SIZE(keys); i++) {
+        PyObject *key = PyList_GET_ITEM(keys, i);
+        PyObject *place = PyDict_GetItemWithError(args[2], key);
+        failed = place == NULL || put_place(args[0], &prefix, key, place) < 0;
+    }
+    Py_XDECREF(keys);
+    return failed ? NULL : Py_NewRef(Py_None);
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <nmmintrin.h>
+
+__attribute__((target("sse4.2"))) static uint32_t crc32c_of(const unsigned char *bytes, Py_ssize_t length)
+{
+    uint64_t crc = 0xffffffff;
+    for (; length >= 8; length -= 8, bytes += 8) {
+        uint64_t word;
+        memcpy(&word, bytes, 8);
+        crc = _mm_crc32_u64(crc, word);
+    }
+    while (length-- > 0)
+        crc = _mm_crc32_u8((uint32_t)crc, *bytes++);
+    return (uint32_t)crc ^ 0xffffffff;
+}
+
+static int has_crc32c(void)
+{
+    return __builtin_cpu_supports("sse4.2");
+}
+#else
+static uint32_t crc32c_of(const unsigned char *Py_UNUSED(bytes), Py_ssize_t Py_UNUSED(length))
+{
+    return 0;
+}
+
+static int has_crc32c(void)
+{
+    return 0;
+}
+#endif
+
+PyDoc_STRVAR(crc32c_doc, "crc32c(data)\n--\n\nThe CRC-32C of a buffer; None where the processor has no instruction for it.");
+
+static PyObject *crc32c(PyObject *Py_UNUSED(module), PyObject *data)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0)
+        return NULL;
+    PyObject *made = has_crc32c() ? PyLong_FromUnsignedLong(crc32c_of(view.buf, view.len)) : none();
+    PyBuffer_Release(&view);
     return made;
 }
 
@@ -309,12 +463,16 @@ static PyMethodDef functions[] = {
     {"identity", (PyCFunction)(void (*)(void))identity, METH_FASTCALL, identity_doc},
     {"accepted", (PyCFunction)(void (*)(void))accepted, METH_FASTCALL, accepted_doc},
     {"records", (PyCFunction)(void (*)(void))records, METH_FASTCALL, records_doc},
+    {"prefixed", (PyCFunction)(void (*)(void))prefixed, METH_FASTCALL, prefixed_doc},
+    {"with_headers", with_headers, METH_O, with_headers_doc},
+    {"put_places", (PyCFunction)(void (*)(void))put_places, METH_FASTCALL, put_places_doc},
+    {"crc32c", crc32c, METH_O, crc32c_doc},
     {NULL, NULL, 0, NULL},
 };
 
 static int add_types(PyObject *module)
 {
-    return PyModule_AddType(module, &StandingType) < 0 || PyModule_AddType(module, &SliceType) < 0 ? -1 : 0;
+    return intern_names() < 0 || PyModule_AddType(module, &StandingType) < 0 || PyModule_AddType(module, &SliceType) < 0 ? -1 : 0;
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_types}, {0, NULL}};

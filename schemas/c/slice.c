@@ -16,6 +16,7 @@
 /* What a meter has gathered since it was last taken. */
 typedef struct {
     PyObject *meter;
+    Text name; /* its characters */
     int64_t quantity;
     int64_t events;
 } Sum;
@@ -24,6 +25,7 @@ typedef struct Standing {
     PyObject_HEAD
     PyObject *of;            /* whatever Python knows it by */
     PyObject *service, *user, *period;
+    Text service_text, user_text, period_text; /* their characters; none where they are not plain */
     struct Standing *next;   /* of another period of the same subscription */
     int64_t start, end;      /* of the period, in ms; the end of one that has none is INT64_MAX */
     int64_t ahead_ms, age_ms; /* how much later or earlier than its request an event may have occurred */
@@ -84,6 +86,9 @@ static PyObject *standing_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->age_ms = age_ms == Py_None ? INT64_MAX : PyLong_AsLongLong(age_ms);
     self->version = version;
     self->sequence = sequence;
+    self->service_text = plain(service);
+    self->user_text = plain(user);
+    self->period_text = period_of(period);
     self->places = PyDict_New();
     if (self->places == NULL || PyErr_Occurred()) {
         Py_DECREF(self);
@@ -95,18 +100,16 @@ static PyObject *standing_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 /* Whether the terms can be met by comparing and writing bytes. */
 static int is_plain_standing(const Standing *self)
 {
-    return plain(self->service).chars != NULL && plain(self->user).chars != NULL
-           && period_of(self->period).chars != NULL && self->version >= 0 && self->sequence >= 0;
+    return self->service_text.chars != NULL && self->user_text.chars != NULL && self->period_text.chars != NULL
+           && self->version >= 0 && self->sequence >= 0;
 }
 
 /* The place of a meter in the sums; -1 where that fails. */
 static Py_ssize_t place_of(Standing *self, const Text *meter)
 {
-    for (Py_ssize_t i = 0; i < self->meters && i < 4; i++) { /* nearly always one of a few */
-        Text known = plain(self->sums[i].meter);
-        if (is_equal(&known, meter))
+    for (Py_ssize_t i = 0; i < self->meters && i < 4; i++) /* nearly always one of a few */
+        if (is_equal(&self->sums[i].name, meter))
             return i;
-    }
     PyObject *name = ascii(meter);
     if (name == NULL)
         return -1;
@@ -133,7 +136,7 @@ static Py_ssize_t place_of(Standing *self, const Text *meter)
         return -1;
     }
     Py_DECREF(number);
-    self->sums[self->meters] = (Sum){name, 0, 0};
+    self->sums[self->meters] = (Sum){name, plain(name), 0, 0};
     return self->meters++;
 }
 
@@ -289,9 +292,8 @@ static int read_slot(Slot *slot, PyObject *standings, PyObject *find)
     Standing *standing = standing_of(slot, standings, find);
     if (standing == NULL)
         return PyErr_Occurred() ? -1 : 0;
-    Text service = plain(standing->service), user = plain(standing->user);
-    if (!is_plain_standing(standing) || !is_equal(&service, &slot->event.texts[SERVICE])
-        || !is_equal(&user, &slot->event.texts[USER])) {
+    if (!is_plain_standing(standing) || !is_equal(&standing->service_text, &slot->event.texts[SERVICE])
+        || !is_equal(&standing->user_text, &slot->event.texts[USER])) {
         Py_DECREF(standing);
         return 0;
     }
@@ -427,7 +429,7 @@ static int count_slot(Slice *self, Slot *slot, PyObject *taken, PyObject *accept
         .requested_at = slot->requested_at,
         .occurred_at = slot->occurred_at,
         .meter = meter,
-        .period = period_of(slot->standing->period),
+        .period = slot->standing->period_text,
         .fingerprint = slot->fingerprint,
         .version = slot->standing->version,
         .sequence = slot->standing->sequence,

@@ -36,24 +36,32 @@ static inline void put_number(Writer *writer, uint64_t number, int width)
         *writer->at++ = reversed[--count];
 }
 
+static inline void put_pair(Writer *writer, int64_t number)
+{
+    *writer->at++ = (char)('0' + number / 10);
+    *writer->at++ = (char)('0' + number % 10);
+}
+
 static inline void put_time(Writer *writer, int64_t at_ms)
 {
     int64_t year, rest = at_ms % DAY_MS;
     int month, day;
     date_of(at_ms / DAY_MS, &year, &month, &day);
-    put_number(writer, (uint64_t)year, 4);
+    put_pair(writer, year / 100);
+    put_pair(writer, year % 100);
     *writer->at++ = '-';
-    put_number(writer, (uint64_t)month, 2);
+    put_pair(writer, month);
     *writer->at++ = '-';
-    put_number(writer, (uint64_t)day, 2);
+    put_pair(writer, day);
     *writer->at++ = 'T';
-    put_number(writer, (uint64_t)(rest / 3600000), 2);
+    put_pair(writer, rest / 3600000);
     *writer->at++ = ':';
-    put_number(writer, (uint64_t)(rest / 60000 % 60), 2);
+    put_pair(writer, rest / 60000 % 60);
     *writer->at++ = ':';
-    put_number(writer, (uint64_t)(rest / 1000 % 60), 2);
+    put_pair(writer, rest / 1000 % 60);
     *writer->at++ = '.';
-    put_number(writer, (uint64_t)(rest % 1000), 3);
+    *writer->at++ = (char)('0' + rest % 1000 / 100);
+    put_pair(writer, rest % 100);
     *writer->at++ = 'Z';
 }
 

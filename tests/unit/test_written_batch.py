@@ -91,12 +91,15 @@ def test_its_records_may_be_followed_by_others(monkeypatch: pytest.MonkeyPatch) 
     "arguments",
     [
         (),
-        ([], 0, 0),
-        ((), 0, 0, 100),
-        ([], -1, 0, 100),
-        ([], 0, -1, 100),
-        ([], 0, "", 100),
-        ([Accepted("key", b"", b"", LogRecord(0, 0, b""))], 0, 0, 100),  # type: ignore[arg-type]
+        (bytearray(), 0, [], 0, 0),
+        (b"", 0, [], 0, 0, 100),
+        (bytearray(), 1, [], 0, 0, 100),
+        (bytearray(), -1, [], 0, 0, 100),
+        (bytearray(), 0, (), 0, 0, 100),
+        (bytearray(), 0, [], -1, 0, 100),
+        (bytearray(), 0, [], 0, -1, 100),
+        (bytearray(), 0, [], 0, "", 100),
+        (bytearray(), 0, [Accepted("key", b"", b"", LogRecord(0, 0, b""))], 0, 0, 100),  # type: ignore[arg-type]
     ],
 )
 def test_what_are_no_records_is_an_error(arguments: tuple[Any, ...]) -> None:
@@ -104,4 +107,4 @@ def test_what_are_no_records_is_an_error(arguments: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError):
         compiled.records(*arguments)
     with pytest.raises(AttributeError):
-        compiled.records([object()], 0, 0, 100)
+        compiled.records(bytearray(), 0, [object()], 0, 0, 100)
