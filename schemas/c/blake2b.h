@@ -59,6 +59,7 @@ static inline void compress(uint64_t state[8], const unsigned char *block, uint6
         v[14] = ~v[14];
     for (int i = 0; i < 16; i++)
         words[i] = word_at(block + 8 * i);
+#pragma GCC unroll 12
     for (int round = 0; round < 12; round++) {
         const uint8_t *o = ORDER[round % 10];
         mix(v, 0, 4, 8, 12, words[o[0]], words[o[1]]);
