@@ -19,6 +19,7 @@ from aggregator.engine.liveness import Liveness
 from aggregator.engine.service import Engine
 from aggregator.health import serve
 from aggregator.settings import AggregatorSettings
+from aggregator.stream.requests import encode_in_one_piece
 from aggregator.stream.source_records import give_out_decoded_records
 from schemas.errors import OperatorError
 
@@ -58,6 +59,7 @@ async def run(settings: AggregatorSettings) -> None:
     liveness = Liveness(settings.stalled_seconds)
     serve(settings.metrics_host, settings.metrics_port, lambda: liveness.unready(time.monotonic()))
     give_out_decoded_records()
+    encode_in_one_piece()
     app = create_app(settings, liveness)
     try:
         await _start(app, settings.kafka)

@@ -35,12 +35,12 @@ class Slice(Protocol):
         places: Sequence[bytes | None],
         taken: dict[bytes, bytes],
         accepted: list[Any],
-        make: Callable[..., Any],
+        of_type: type[Any],
         /,
     ) -> int:
-        """Count the events from an index on: each takes its key in `taken`, and `make` makes what is added to
-        `accepted` of its key, packed Place, value on `accepted-usage` and record. Returns the index of the first that
-        is not certain, or the number of all. `places` are what is stored of all keys."""
+        """Count the events from an index on: each takes its key in `taken`, and its key, packed Place, value on
+        `accepted-usage` and record are added to `accepted` as a named tuple of the type. Returns the index of the first
+        that is not certain, or the number of all. `places` are what is stored of all keys."""
 
 
 class Compiled(Protocol):

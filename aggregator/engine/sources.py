@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -16,6 +17,7 @@ from schemas.topics import Topic
 
 LOG_APPEND_TIME = 1
 SECOND_MS = 1_000
+_KEY = attrgetter("key")
 RECOGNISE_SECONDS_MAX = 30
 
 Ends = dict[Topic, int]
@@ -116,8 +118,8 @@ class Sources:
 
 def portions(records: Sequence[Any], keys_max: int) -> Iterator[Sequence[Any]]:
     """The records in their order, with at most so many keys in each portion; one without a key counts as a key."""
-    all_keys = {record.key or None for record in records} if len(records) > keys_max else set()
-    if len(all_keys) <= keys_max and None not in all_keys:
+    all_keys = set(map(_KEY, records)) if len(records) > keys_max else set()
+    if len(all_keys) <= keys_max and None not in all_keys and b"" not in all_keys:
         yield records
         return
     begin = 0

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-import msgspec
-
 from aggregator.rules.account import Account
 from schemas.billing_period import BillingPeriod
 from schemas.plain import Standing
@@ -48,7 +46,7 @@ class Tables(Protocol):
         """The total of a meter, None where it has none yet."""
 
 
-class Accepted(msgspec.Struct, gc=False, frozen=True):
+class Accepted(NamedTuple):
     """An event that counts, or counts no more: the key it takes, its packed Place, what is written of it on
     `accepted-usage`, and the record that asked for it."""
 

@@ -222,32 +222,27 @@ static PyObject *accepted(PyObject *Py_UNUSED(module), PyObject *const *args, Py
     return is_known ? accepted_json(&event, &counted) : none();
 }
 
-/* A member of an accepted event, which must be bytes: a new reference that the text points into. */
-static PyObject *bytes_at(PyObject *accepted, PyObject *name, Text *text)
+/* The members of aggregator.rules.verdicts.Accepted, a named tuple. */
+enum { KEY, PLACE, VALUE, RECORD, ACCEPTED_MEMBERS };
+
+static int is_accepted(PyObject *accepted)
 {
-    PyObject *value = PyObject_GetAttr(accepted, name);
-    if (value == NULL)
-        return NULL;
-    if (!PyBytes_CheckExact(value)) {
-        PyErr_Format(PyExc_TypeError, "%U must be bytes", name);
-        Py_DECREF(value);
-        return NULL;
+    if (PyTuple_Check(accepted) && PyTuple_GET_SIZE(accepted) == ACCEPTED_MEMBERS) {
+        int is_bytes = 1;
+        for (int member = KEY; member <= VALUE; member++)
+            is_bytes = is_bytes && PyBytes_CheckExact(PyTuple_GET_ITEM(accepted, member));
+        if (is_bytes)
+            return 1;
     }
-    text->chars = PyBytes_AS_STRING(value);
-    text->length = PyBytes_GET_SIZE(value);
-    return value;
+    PyErr_SetString(PyExc_TypeError, "an accepted event is a tuple of key, place and value, in bytes, and its record");
+    return 0;
 }
 
-static PyObject *name_key, *name_value, *name_place, *name_record, *name_headers;
-
-static int intern_names(void)
+static Text bytes_at(PyObject *accepted, int member)
 {
-    name_key = PyUnicode_InternFromString("key");
-    name_value = PyUnicode_InternFromString("value");
-    name_place = PyUnicode_InternFromString("place");
-    name_record = PyUnicode_InternFromString("record");
-    name_headers = PyUnicode_InternFromString("headers");
-    return name_key && name_value && name_place && name_record && name_headers ? 0 : -1;
+    PyObject *value = PyTuple_GET_ITEM(accepted, member);
+    Text text = {PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)};
+    return text;
 }
 
 /* Whether the record was added behind what is used of the buffer; 0 where it would exceed the limit, -1 with an
@@ -293,14 +288,16 @@ static PyObject *records(PyObject *Py_UNUSED(module), PyObject *const *args, Py_
     int added = 1;
     for (i = start; added == 1 && i < PyList_GET_SIZE(args[2]); i++) {
         PyObject *accepted = PyList_GET_ITEM(args[2], i);
-        BatchRecord record = {.offset = first + i - start, .header_name = place};
-        PyObject *key = bytes_at(accepted, name_key, &record.key);
-        PyObject *value = key == NULL ? NULL : bytes_at(accepted, name_value, &record.value);
-        PyObject *header = value == NULL ? NULL : bytes_at(accepted, name_place, &record.header);
-        added = header == NULL ? -1 : add_record(args[0], &used, &record, limit);
-        Py_XDECREF(key);
-        Py_XDECREF(value);
-        Py_XDECREF(header);
+        if (!is_accepted(accepted))
+            return NULL;
+        BatchRecord record = {
+            .offset = first + i - start,
+            .key = bytes_at(accepted, KEY),
+            .value = bytes_at(accepted, VALUE),
+            .header_name = place,
+            .header = bytes_at(accepted, PLACE),
+        };
+        added = add_record(args[0], &used, &record, limit);
     }
     return added < 0 ? NULL : Py_BuildValue("nn", used, i - start - !added);
 }
@@ -352,10 +349,11 @@ static PyObject *prefixed(PyObject *Py_UNUSED(module), PyObject *const *args, Py
 /* Whether the record of an accepted event has headers; -1 with an exception set. */
 static int has_headers(PyObject *accepted)
 {
-    PyObject *record = PyObject_GetAttr(accepted, name_record);
-    PyObject *headers = record == NULL ? NULL : PyObject_GetAttr(record, name_headers);
+    static PyObject *name;
+    if (!is_accepted(accepted) || (name == NULL && (name = PyUnicode_InternFromString("headers")) == NULL))
+        return -1;
+    PyObject *headers = PyObject_GetAttr(PyTuple_GET_ITEM(accepted, RECORD), name);
     Py_ssize_t size = headers == NULL ? -1 : PyObject_Length(headers);
-    Py_XDECREF(record);
     Py_XDECREF(headers);
     return size > 0 ? 1 : (int)size;
 }
@@ -472,7 +470,7 @@ static PyMethodDef functions[] = {
 
 static int add_types(PyObject *module)
 {
-    return intern_names() < 0 || PyModule_AddType(module, &StandingType) < 0 || PyModule_AddType(module, &SliceType) < 0 ? -1 : 0;
+    return PyModule_AddType(module, &StandingType) < 0 || PyModule_AddType(module, &SliceType) < 0 ? -1 : 0;
 }
 
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_types}, {0, NULL}};

@@ -412,7 +412,7 @@ static int gather(Slice *self, const Slot *slot, const Text *meter)
 }
 
 /* Whether the slot's event was counted; -1 with an exception set. */
-static int count_slot(Slice *self, Slot *slot, PyObject *taken, PyObject *accepted, PyObject *make)
+static int count_slot(Slice *self, Slot *slot, PyObject *taken, PyObject *accepted, PyTypeObject *type)
 {
     if (slot->standing == NULL || !is_in_time(slot))
         return 0;
@@ -434,35 +434,48 @@ static int count_slot(Slice *self, Slot *slot, PyObject *taken, PyObject *accept
         .version = slot->standing->version,
         .sequence = slot->standing->sequence,
     };
-    PyObject *fields[4] = {slot->key, packed_place(self->partition, slot), accepted_json(&slot->event, &counted),
-                           slot->record};
-    int failed = fields[1] == NULL || fields[2] == NULL || PyDict_SetItem(taken, slot->key, fields[1]) < 0;
-    PyObject *made = failed ? NULL : PyObject_Vectorcall(make, fields, 4, NULL);
-    failed = made == NULL || PyList_Append(accepted, made) < 0;
-    Py_XDECREF(made);
-    Py_XDECREF(fields[1]);
-    Py_XDECREF(fields[2]);
+    PyObject *place = packed_place(self->partition, slot), *value = accepted_json(&slot->event, &counted);
+    int failed = place == NULL || value == NULL || PyDict_SetItem(taken, slot->key, place) < 0;
+    PyObject *made = failed ? NULL : type->tp_alloc(type, 4);
+    if (made == NULL) {
+        Py_XDECREF(place);
+        Py_XDECREF(value);
+        return -1;
+    }
+    PyTuple_SET_ITEM(made, 0, Py_NewRef(slot->key));
+    PyTuple_SET_ITEM(made, 1, place);
+    PyTuple_SET_ITEM(made, 2, value);
+    PyTuple_SET_ITEM(made, 3, Py_NewRef(slot->record));
+    failed = PyList_Append(accepted, made) < 0;
+    Py_DECREF(made);
     return failed ? -1 : 1;
 }
 
 PyDoc_STRVAR(count_doc,
-             "count(start, places, taken, accepted, make)\n--\n\n"
-             "Count the events from an index on: each takes its key in `taken`, and `make` makes what is added to"
-             " `accepted` of its key, packed Place, value on accepted-usage and record. Returns the index of the first"
-             " that is not certain, or the number of all.");
+             "count(start, places, taken, accepted, type)\n--\n\n"
+             "Count the events from an index on: each takes its key in `taken`, and its key, packed Place, value on"
+             " accepted-usage and record are added to `accepted` as a named tuple of the type. Returns the index of the"
+             " first that is not certain, or the number of all.");
+
+/* Whether it is a type of tuples that have no more than their items. */
+static int is_tuple_type(PyObject *type)
+{
+    return PyType_Check(type) && PyType_IsSubtype((PyTypeObject *)type, &PyTuple_Type)
+           && ((PyTypeObject *)type)->tp_basicsize == PyTuple_Type.tp_basicsize;
+}
 
 static PyObject *slice_count(Slice *self, PyObject *const *args, Py_ssize_t count)
 {
     Py_ssize_t start = count == 5 ? PyLong_AsSsize_t(args[0]) : -1;
     if (start < 0 || !PyList_CheckExact(args[1]) || PyList_GET_SIZE(args[1]) != self->size
-        || !PyDict_CheckExact(args[2]) || !PyList_CheckExact(args[3])) {
-        PyErr_SetString(PyExc_TypeError, "count() takes an index, the places of all keys, a dict, a list, a callable");
+        || !PyDict_CheckExact(args[2]) || !PyList_CheckExact(args[3]) || !is_tuple_type(args[4])) {
+        PyErr_SetString(PyExc_TypeError, "count() takes an index, the places of all keys, a dict, a list, a tuple type");
         return NULL;
     }
     for (; start < self->size; start++) {
         if (PyList_GET_ITEM(args[1], start) != Py_None)
             break;
-        int is_counted = count_slot(self, &self->slots[start], args[2], args[3], args[4]);
+        int is_counted = count_slot(self, &self->slots[start], args[2], args[3], (PyTypeObject *)args[4]);
         if (is_counted < 0)
             return NULL;
         if (!is_counted)

@@ -106,5 +106,5 @@ def test_what_are_no_records_is_an_error(arguments: tuple[Any, ...]) -> None:
     assert compiled is not None
     with pytest.raises(TypeError):
         compiled.records(*arguments)
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError):
         compiled.records(bytearray(), 0, [object()], 0, 0, 100)
