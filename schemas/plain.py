@@ -104,6 +104,10 @@ class Compiled(Protocol):
     def put_places(self, put: Callable[[bytes, bytes], Any], prefix: bytes, taken: dict[bytes, bytes], /) -> None:
         """put(key with the prefix, place) of each key, in the order of the keys."""
 
+    def places(self, records: Sequence[Any], name: str, /) -> dict[bytes, bytes]:
+        """The key of each record with the value of its header of a name; of several records with one key, the last.
+        Raises KeyError where one has no such header."""
+
     def with_headers(self, accepted: list[Any], /) -> list[Any]:
         """The accepted events whose record has headers."""
 

@@ -25,6 +25,7 @@ from aggregator.engine.tables import Changes, Meta, Tables
 from aggregator.engine.transaction import PLACE_HEADER
 from aggregator.stream.consumer import stop_consumer
 from aggregator.stream.reader import REQUEST_TIMEOUT_MS
+from schemas.plain import compiled
 from schemas.position import Ledger, Position
 from schemas.timestamps import timestamp_of_own
 from schemas.topics import Topic
@@ -134,10 +135,11 @@ class Restore:
         for tp, records in fetched.items():
             topic = self._topics[tp]
             offsets[topic] = records[-1].offset + 1
+            if topic is Topic.ACCEPTED_USAGE:
+                changes.put_places(_places(records))
+                continue
             for record in records:
-                if topic is Topic.ACCEPTED_USAGE:
-                    changes.put_place(record.key, dict(record.headers)[PLACE_HEADER])
-                elif topic is Topic.USAGE_TOTALS:
+                if topic is Topic.USAGE_TOTALS:
                     changes.put_total(record.key, record.value)
                     _restore_agenda(record, changes)
                 else:
@@ -163,6 +165,13 @@ class Restore:
             )
             raise Halt(HaltReason.CHAIN_BROKEN, what)
         return following
+
+
+def _places(records: Sequence[Any]) -> dict[bytes, bytes]:
+    """The unique keys of accepted events, with their packed Places."""
+    if compiled is None:
+        return {record.key: dict(record.headers)[PLACE_HEADER] for record in records}
+    return compiled.places(records, PLACE_HEADER)
 
 
 def _restore_agenda(record: Any, changes: Changes) -> None:

@@ -163,8 +163,9 @@ class Tables:
 
     def counted(self) -> Iterator[tuple[int, int]]:
         """Unique keys taken, and events in the totals of meters: of some entries at a time, for it scans everything."""
-        keys = (1 for _ in self._scan(b"K"))
-        while count := sum(itertools.islice(keys, _COUNTED_AT_A_TIME)):
+        with halting:
+            keys = self._database.keys(from_key=b"K", read_opt=_before(b"L"))
+        while count := len(list(itertools.islice(keys, _COUNTED_AT_A_TIME))):
             yield count, 0
         events = (json.loads(value)["eventCount"] for key, value in self._scan(b"T") if not key.endswith(_OF_A_PERIOD))
         while some := list(itertools.islice(events, _COUNTED_AT_A_TIME)):
@@ -215,15 +216,20 @@ class Tables:
             yield key, value
 
     def _scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        options = ReadOptions()
-        options.set_iterate_upper_bound(prefix[:-1] + bytes([prefix[-1] + 1]))
-        iterator = self._database.iter(options)
+        iterator = self._database.iter(_before(prefix[:-1] + bytes([prefix[-1] + 1])))
         iterator.seek(max(prefix, start))
         while iterator.valid():
             yield iterator.key(), iterator.value()
             iterator.next()
         with halting:
             iterator.status()  # an iterator that fails says so here, and otherwise looks as if it had reached the end
+
+
+def _before(key: bytes) -> ReadOptions:
+    """To read no key from this one on."""
+    options = ReadOptions()
+    options.set_iterate_upper_bound(key)
+    return options
 
 
 def _prefixed(keys: list[bytes]) -> list[bytes]:

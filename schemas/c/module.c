@@ -410,6 +410,50 @@ static PyObject *put_places(PyObject *Py_UNUSED(module), PyObject *const *args, 
     return failed ? NULL : Py_NewRef(Py_None);
 }
 
+/* The value of the last header of a name, borrowed; NULL with an exception set. */
+static PyObject *header_of(PyObject *headers, PyObject *name)
+{
+    for (Py_ssize_t i = PyList_Check(headers) ? PyList_GET_SIZE(headers) - 1 : -1; i >= 0; i--) {
+        PyObject *header = PyList_GET_ITEM(headers, i);
+        if (!PyTuple_Check(header) || PyTuple_GET_SIZE(header) != 2)
+            continue;
+        int is_it = PyObject_RichCompareBool(PyTuple_GET_ITEM(header, 0), name, Py_EQ);
+        if (is_it)
+            return is_it < 0 ? NULL : PyTuple_GET_ITEM(header, 1);
+    }
+    PyErr_SetObject(PyExc_KeyError, name);
+    return NULL;
+}
+
+PyDoc_STRVAR(places_doc, "places(records, name)\n--\n\n"
+                         "The key of each record with the value of its header of a name, which it must have; of several"
+                         " records with one key, the last.");
+
+static PyObject *places(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
+{
+    static PyObject *name_key, *name_headers;
+    if (!takes(count, 2, "places() takes records and a name"))
+        return NULL;
+    if ((name_key == NULL && (name_key = PyUnicode_InternFromString("key")) == NULL)
+        || (name_headers == NULL && (name_headers = PyUnicode_InternFromString("headers")) == NULL))
+        return NULL;
+    PyObject *records = PySequence_Fast(args[0], "records must be a sequence"), *found = NULL;
+    int failed = records == NULL || (found = PyDict_New()) == NULL;
+    for (Py_ssize_t i = 0; !failed && i < PySequence_Fast_GET_SIZE(records); i++) {
+        PyObject *record = PySequence_Fast_GET_ITEM(records, i);
+        PyObject *key = PyObject_GetAttr(record, name_key);
+        PyObject *headers = key == NULL ? NULL : PyObject_GetAttr(record, name_headers);
+        PyObject *place = headers == NULL ? NULL : header_of(headers, args[1]);
+        failed = place == NULL || PyDict_SetItem(found, key, place) < 0;
+        Py_XDECREF(key);
+        Py_XDECREF(headers);
+    }
+    Py_XDECREF(records);
+    if (failed)
+        Py_CLEAR(found);
+    return found;
+}
+
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <nmmintrin.h>
 
@@ -462,6 +506,7 @@ static PyMethodDef functions[] = {
     {"accepted", (PyCFunction)(void (*)(void))accepted, METH_FASTCALL, accepted_doc},
     {"records", (PyCFunction)(void (*)(void))records, METH_FASTCALL, records_doc},
     {"prefixed", (PyCFunction)(void (*)(void))prefixed, METH_FASTCALL, prefixed_doc},
+    {"places", (PyCFunction)(void (*)(void))places, METH_FASTCALL, places_doc},
     {"with_headers", with_headers, METH_O, with_headers_doc},
     {"put_places", (PyCFunction)(void (*)(void))put_places, METH_FASTCALL, put_places_doc},
     {"crc32c", crc32c, METH_O, crc32c_doc},

@@ -1,15 +1,17 @@
 """A batch that is written many records at a time is the one that aiokafka would have made of them one by one."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.record.util import calc_crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator.engine import transaction
+from aggregator.engine import transaction, written_batch
 from aggregator.engine.transaction import PLACE_HEADER, Records
 from aggregator.engine.written_batch import WrittenBatch
 from aggregator.rules.verdicts import Accepted
@@ -108,3 +110,59 @@ def test_what_are_no_records_is_an_error(arguments: tuple[Any, ...]) -> None:
         compiled.records(*arguments)
     with pytest.raises(TypeError):
         compiled.records(bytearray(), 0, [object()], 0, 0, 100)
+
+
+def test_the_places_of_records_are_found() -> None:
+    assert compiled is not None
+    headers = [("other", b"x"), (PLACE_HEADER, b"1")]
+    records: list[Any] = [
+        SimpleNamespace(key=b"a", headers=headers),
+        SimpleNamespace(key=b"b", headers=[(PLACE_HEADER, b"2"), (PLACE_HEADER, b"3")]),
+        SimpleNamespace(key=b"a", headers=[(PLACE_HEADER, b"4")]),
+    ]
+    assert compiled.places(records, PLACE_HEADER) == {b"a": b"4", b"b": b"3"}
+    assert compiled.places(tuple(records[:1]), PLACE_HEADER) == {b"a": b"1"}
+    assert compiled.places([], PLACE_HEADER) == {}
+    for none in ([], [("other", b"x")], [7], None):
+        with pytest.raises(KeyError):
+            compiled.places([*records, SimpleNamespace(key=b"c", headers=none)], PLACE_HEADER)
+    with pytest.raises(AttributeError):
+        compiled.places([object()], PLACE_HEADER)
+
+
+def test_keys_are_put_in_their_order() -> None:
+    assert compiled is not None
+    put: list[tuple[bytes, bytes]] = []
+    compiled.put_places(lambda *pair: put.append(pair), b"K", {b"b": b"1", b"a": b"2", b"": b"3", b"ab": b"4"})
+    assert put == [(b"K", b"3"), (b"Ka", b"2"), (b"Kab", b"4"), (b"Kb", b"1")]
+    assert compiled.prefixed(b"K", [b"b", b""]) == [b"Kb", b"K"]
+    for key in ("a", 1):
+        with pytest.raises(TypeError):
+            compiled.put_places(lambda *_: None, b"K", {key: b""})  # type: ignore[dict-item]
+        with pytest.raises(TypeError):
+            compiled.prefixed(b"K", [key])  # type: ignore[list-item]
+    with pytest.raises(ZeroDivisionError):
+        compiled.put_places(lambda *_: 1 // 0, b"K", {b"a": b""})
+
+
+def test_whose_sender_may_wait_is_found() -> None:
+    assert compiled is not None
+    silent, waiting = LogRecord(0, AT, b""), LogRecord(1, AT, b"", headers=(("reply-to", b"x"),))
+    accepted = [Accepted(b"a", b"", b"", silent), Accepted(b"b", b"", b"", waiting)]
+    assert compiled.with_headers(accepted) == accepted[1:]
+    for nothing in ([()], [(b"", b"", "", silent)], [object()]):
+        with pytest.raises(TypeError):
+            compiled.with_headers(nothing)
+
+
+@given(st.binary(max_size=100))
+def test_a_checksum_is_kafkas(data: bytes) -> None:
+    assert compiled is not None
+    assert compiled.crc32c(bytearray(data)) in (None, calc_crc32c(data))
+
+
+def test_without_the_instruction_the_checksum_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = memoryview(b"123456789")
+    assert written_batch._crc32c(data) == 0xE3069283  # the check value of CRC-32C
+    monkeypatch.setattr(written_batch, "compiled", None)
+    assert written_batch._crc32c(data) == 0xE3069283
