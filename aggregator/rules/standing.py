@@ -1,7 +1,7 @@
 """On which terms a subscription's plain events count for certain, so that they can be counted many at a time.
 
 Nothing is refused here. What is not certain by these terms (another service or user, a time beyond them, a subscription
-that was not always active, an invoice, a key by period or event) is decided by aggregator.rules.deciding.
+that was not always active, an invoice) is decided by aggregator.rules.deciding.
 """
 
 from aggregator.rules.account import Account, Catalog
@@ -62,10 +62,18 @@ class Standings:
             None if age_seconds_max is None else age_seconds_max * SECOND_MS,
             subscription.version,
             0 if state is None else state.next_sequence,
+            _scope(account.service.event_key_scope, period),
             another,
         )
 
 
 def _is_certain(account: Account) -> bool:
-    """Whether nothing but the terms of a standing bears on its events: no status, and no other key."""
-    return account.is_always_active and account.service.event_key_scope is EventKeyScope.SUBSCRIPTION
+    """Whether nothing but the terms of a standing bears on its events: no status does."""
+    return account.is_always_active
+
+
+def _scope(scope: EventKeyScope, period: BillingPeriod) -> str | bool | None:
+    """What schemas.unique_key.unique_key() adds to subscription and event key, as a Standing is told."""
+    if scope is EventKeyScope.PERIOD:
+        return period.start_text
+    return True if scope is EventKeyScope.EVENT else None

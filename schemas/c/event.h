@@ -77,8 +77,8 @@ static inline Text meter_of(const Event *event)
     return meter;
 }
 
-/* schemas.unique_key.unique_key(), of the scope SUBSCRIPTION */
-static inline PyObject *unique_key_of(const Event *event)
+/* schemas.unique_key.unique_key(): by subscription and event key, and by a third part where that has chars */
+static inline PyObject *unique_key_of(const Event *event, const Text *third)
 {
     Writer key;
     key.at = key.chars;
@@ -86,6 +86,10 @@ static inline PyObject *unique_key_of(const Event *event)
     put_text(&key, &event->texts[SUBSCRIPTION]);
     PUT(&key, "\",\"");
     put_text(&key, &event->texts[EVENT_KEY]);
+    if (third->chars != NULL) {
+        PUT(&key, "\",\"");
+        put_text(&key, third);
+    }
     PUT(&key, "\"]");
     return written(&key);
 }

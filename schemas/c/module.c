@@ -135,11 +135,11 @@ static PyObject *identity(PyObject *Py_UNUSED(module), PyObject *const *args, Py
         return NULL;
     if (!event_of(args, &event))
         return none();
-    Text meter = meter_of(&event);
+    Text meter = meter_of(&event), no_third = {NULL, 0};
     unsigned char fingerprint[DIGEST];
     fingerprint_of(&event, fingerprint);
     PyObject *parts[3] = {
-        unique_key_of(&event),
+        unique_key_of(&event, &no_third),
         PyBytes_FromStringAndSize((const char *)fingerprint, DIGEST),
         ascii(&meter),
     };

@@ -24,8 +24,10 @@ typedef struct {
 typedef struct Standing {
     PyObject_HEAD
     PyObject *of;            /* whatever Python knows it by */
-    PyObject *service, *user, *period;
+    PyObject *service, *user, *period, *scope;
     Text service_text, user_text, period_text; /* their characters; none where they are not plain */
+    Text third; /* part of every unique key; without chars where there is none */
+    int is_by_event; /* whether that is the event's own id */
     struct Standing *next;   /* of another period of the same subscription */
     int64_t start, end;      /* of the period, in ms; the end of one that has none is INT64_MAX */
     int64_t ahead_ms, age_ms; /* how much later or earlier than its request an event may have occurred */
@@ -54,6 +56,7 @@ static void standing_dealloc(Standing *self)
     Py_XDECREF(self->service);
     Py_XDECREF(self->user);
     Py_XDECREF(self->period);
+    Py_XDECREF(self->scope);
     Py_XDECREF(self->next);
     Py_XDECREF(self->places);
     Py_TYPE(self)->tp_free((PyObject *)self);
@@ -62,11 +65,11 @@ static void standing_dealloc(Standing *self)
 static PyObject *standing_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"of", "service_id", "user_id", "period", "start", "end", "ahead_ms", "age_ms", "version",
-                            "sequence", "next", NULL};
-    PyObject *of, *service, *user, *period, *end, *age_ms, *next;
+                            "sequence", "scope", "next", NULL};
+    PyObject *of, *service, *user, *period, *end, *age_ms, *scope, *next;
     long long start, ahead_ms, version, sequence;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OUUULOLOLLO", names, &of, &service, &user, &period, &start, &end,
-                                     &ahead_ms, &age_ms, &version, &sequence, &next))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OUUULOLOLLOO", names, &of, &service, &user, &period, &start, &end,
+                                     &ahead_ms, &age_ms, &version, &sequence, &scope, &next))
         return NULL;
     if (next != Py_None && Py_TYPE(next) != &StandingType) {
         PyErr_SetString(PyExc_TypeError, "next must be a Standing or None");
@@ -79,6 +82,9 @@ static PyObject *standing_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->service = Py_NewRef(service);
     self->user = Py_NewRef(user);
     self->period = Py_NewRef(period);
+    self->scope = Py_NewRef(scope);
+    self->is_by_event = scope == Py_True;
+    self->third = plain(scope);
     self->next = next == Py_None ? NULL : (Standing *)Py_NewRef(next);
     self->start = start;
     self->end = end == Py_None ? INT64_MAX : PyLong_AsLongLong(end);
@@ -101,7 +107,8 @@ static PyObject *standing_new(PyTypeObject *type, PyObject *args, PyObject *kwar
 static int is_plain_standing(const Standing *self)
 {
     return self->service_text.chars != NULL && self->user_text.chars != NULL && self->period_text.chars != NULL
-           && self->version >= 0 && self->sequence >= 0;
+           && self->version >= 0 && self->sequence >= 0
+           && (self->third.chars != NULL || self->is_by_event || self->scope == Py_None);
 }
 
 /* The place of a meter in the sums; -1 where that fails. */
@@ -179,7 +186,7 @@ static PyMemberDef standing_members[] = {
 PyTypeObject StandingType = {
     PyVarObject_HEAD_INIT(NULL, 0)
     .tp_name = "schemas._plain.Standing",
-    .tp_doc = "Standing(of, service_id, user_id, period, start, end, ahead_ms, age_ms, version, sequence, next)\n--\n\n"
+    .tp_doc = "Standing(of, service_id, user_id, period, start, end, ahead_ms, age_ms, version, sequence, scope, next)\n--\n\n"
               "The terms on which events of one subscription and period count, and what has been counted.",
     .tp_basicsize = sizeof(Standing),
     .tp_flags = Py_TPFLAGS_DEFAULT,
@@ -273,6 +280,11 @@ static Standing *standing_of(const Slot *slot, PyObject *standings, PyObject *fi
     return NULL;
 }
 
+static const Text *third_of(const Standing *standing, const Event *event)
+{
+    return standing->is_by_event ? &event->texts[EVENT] : &standing->third;
+}
+
 /* Whether the slot's record is a plain event of a standing; -1 with an exception set. */
 static int read_slot(Slot *slot, PyObject *standings, PyObject *find)
 {
@@ -293,12 +305,13 @@ static int read_slot(Slot *slot, PyObject *standings, PyObject *find)
     if (standing == NULL)
         return PyErr_Occurred() ? -1 : 0;
     if (!is_plain_standing(standing) || !is_equal(&standing->service_text, &slot->event.texts[SERVICE])
-        || !is_equal(&standing->user_text, &slot->event.texts[USER])) {
+        || !is_equal(&standing->user_text, &slot->event.texts[USER])
+        || (standing->is_by_event && slot->event.texts[EVENT].chars == NULL)) {
         Py_DECREF(standing);
         return 0;
     }
     slot->standing = standing;
-    slot->key = unique_key_of(&slot->event);
+    slot->key = unique_key_of(&slot->event, third_of(standing, &slot->event));
     if (slot->key == NULL)
         return -1;
     fingerprint_of(&slot->event, slot->fingerprint);

@@ -66,9 +66,21 @@ _members = st.fixed_dictionaries(
     {"eventKey": st.sampled_from(["call#1", "call#2", "call", "in#1", "out#1", "a#1", "b#1", "c#1", 'ca"ll', "ü#1"])},
     optional={
         "subscriptionId": st.sampled_from(
-            ["sub", "sub2", "bobs", "hourly", "by-period", "cancelled-at-noon", "daily", "ünnamed", "quoted", "nobodys"]
+            [
+                "sub",
+                "sub2",
+                "bobs",
+                "hourly",
+                "by-period",
+                "by-event",
+                "cancelled-at-noon",
+                "daily",
+                "ünnamed",
+                "quoted",
+                "nobodys",
+            ]
         ),
-        "serviceId": st.sampled_from(["ai", "hourly", "by-period"]),
+        "serviceId": st.sampled_from(["ai", "hourly", "by-period", "by-event"]),
         "userId": st.sampled_from(["ada", "bob", 'a"da']),
         "quantity": st.sampled_from(["0", "1", "2.5", HUGE, 3]),
         "occurredAt": st.sampled_from(
@@ -90,9 +102,17 @@ _of_two_periods = [
     for number in range(6)
 ]
 
+_by_period_and_event = [
+    (NOON, usage(serviceId=scope, subscriptionId=scope, eventKey=f"call#{number % 3}", **fields))
+    for number in range(6)
+    for scope in ("by-period", "by-event")
+    for fields in ({"eventId": "e"}, {"eventId": "f", "occurredAt": "2025-12-31T23:00:00Z"}, {"eventId": 'e"'}, {})
+]
+
 
 @given(_slices, st.sampled_from([1, 3]))
 @example([_huge], 1)
+@example([_by_period_and_event], 1)
 @example([[], _of_two_periods, _of_two_periods], 1)
 @example([[(NOON + HOUR, usage()), (NOON, usage(eventKey="ü#1")), (NOON, usage(eventKey="call#2"))]], 1)
 @example([[(NOON, usage(eventKey="ü#1")), (NOON + HOUR, usage())], [(NOON, usage(eventKey="call#2"))]], 1)
@@ -128,8 +148,9 @@ def test_what_is_plain_is_not_looked_at_one_by_one(monkeypatch: pytest.MonkeyPat
         ({"serviceId": "hourly"}, False),
         ({"subscriptionId": "cancelled-at-noon"}, False),
         ({"subscriptionId": "nobodys"}, False),
-        ({"subscriptionId": "by-period", "serviceId": "by-period"}, False),
-        ({"subscriptionId": "by-event", "serviceId": "by-event", "eventId": "e"}, False),
+        ({"subscriptionId": "by-period", "serviceId": "by-period"}, True),
+        ({"subscriptionId": "by-event", "serviceId": "by-event", "eventId": "e"}, True),
+        ({"subscriptionId": "by-event", "serviceId": "by-event"}, False),
         ({"note": "x"}, False),
     ],
 )
@@ -189,7 +210,7 @@ def test_what_can_not_be_counted_with_is_an_error(arguments: tuple[Any, ...]) ->
 def test_a_standing_of_nonsense_is_an_error() -> None:
     assert compiled is not None
     make: Any = compiled.Standing
-    terms: list[Any] = [None, "ai", "ada", "{}", 0, None, 0, None, 1, 0]
+    terms: list[Any] = [None, "ai", "ada", "{}", 0, None, 0, None, 1, 0, None]
     with pytest.raises(TypeError):
         make(*terms, "next")
     with pytest.raises(TypeError):
