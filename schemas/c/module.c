@@ -200,10 +200,8 @@ static PyObject *accepted(PyObject *Py_UNUSED(module), PyObject *const *args, Py
     Event event;
     if (!takes(count, ARGUMENTS, "accepted() takes the seventeen arguments that it names"))
         return NULL;
-    if (!PyBytes_CheckExact(args[FINGERPRINT]) || PyBytes_GET_SIZE(args[FINGERPRINT]) != DIGEST) {
-        PyErr_SetString(PyExc_TypeError, "a fingerprint is 16 bytes");
-        return NULL;
-    }
+    if (!PyBytes_CheckExact(args[FINGERPRINT]) || PyBytes_GET_SIZE(args[FINGERPRINT]) != DIGEST)
+        return none();
     Counted counted = {
         .partition = number_of(args[PARTITION]),
         .offset = number_of(args[OFFSET]),

@@ -12,7 +12,8 @@ from schemas.billing_period import BillingPeriod
 from schemas.service import EventKeyScope
 from schemas.usage_event import UsageEvent
 
-POISON = "tokens#poison"
+POISON = "tokens#poisön"
+"""Not plain, so that Python looks at the event."""
 
 
 def poisoned(event: UsageEvent, scope: EventKeyScope, period: BillingPeriod) -> tuple[bytes, bytes, str]:
