@@ -28,7 +28,7 @@ class AggregatorSettings(ConsumerSettings):
         ge=0,
         description="quiet time before a period closes, where the service sets none, s; the same for all workers",
     )
-    batch_records_max: int = Field(12_000, ge=1, description="records in a batch at the most")
+    batch_records_max: int = Field(20_000, ge=1, description="records in a batch at the most")
     poll_milliseconds: int = Field(200, ge=1, description="how long a read waits for records, ms")
     linger_milliseconds: int = Field(20, ge=0, description="how long a small batch waits for company, ms")
     linger_below_records: int = Field(200, ge=0, description="a batch with fewer records is small")

@@ -21,8 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     vary("--stored-keys", type=counts, nargs="*", default=millions, help="events in the store before (0 1M 10M 50M)")
     vary("--partitions", type=count, nargs="*", default=[1, 2, 4, 8, 16, 64], help="of one worker (1 2 4 8 16 64)")
     vary("--subscriptions", type=count, nargs="*", default=[1, 100_000], help="that events belong to (1 100000)")
-    sizes = [500, 2_000, 6_000, 12_000, 24_000]
-    vary("--batch-records", type=count, nargs="*", default=sizes, help="at the most (500 2000 6000 12000 24000)")
+    sizes = [500, 2_000, 6_000, 20_000, 40_000]
+    vary("--batch-records", type=count, nargs="*", default=sizes, help="at the most (500 2000 6000 20000 40000)")
     add("--events", type=count, default=500_000, help="events that are measured for each point (500000)")
     add("--warm-up", type=counts, default=500_000, help="events before those, which are not measured (500000)")
     add("--seed", type=int, default=1, help="the same seed sends the same bytes (1)")

@@ -13,7 +13,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Flags."""
     count, counts = whole_number(1), whole_number(0)
     add = parser.add_argument
-    add("--events", type=count, default=500_000, help="events that are measured (500000)")
+    add("--events", type=count, default=800_000, help="events that are measured (800000)")
     add("--warm-up", type=counts, default=500_000, help="events before those, which are not measured (500000)")
     add("--stored-keys", type=counts, default=0, help="events that the store has before the warm-up (0)")
     add("--subscriptions", type=count, default=1_000, help="subscriptions they belong to (1000)")
