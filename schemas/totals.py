@@ -24,6 +24,15 @@ def period_prefix(subscription_id: str, period_start_text: str) -> bytes:
     return f'[{encode_basestring(subscription_id)},"{period_start_text}",'.encode()
 
 
+_OF_A_PERIOD = b',"%b"]' % PERIOD_METER.encode()
+"""What the key of a period's own state ends with. No meter's does: quotes within a meter are escaped."""
+
+
+def is_of_a_period(key: bytes) -> bool:
+    """Whether it is the key of a period's own state."""
+    return key.endswith(_OF_A_PERIOD)
+
+
 @dataclass(slots=True)
 class MeterTotal:
     """What one meter of a period has gathered, and what its invoices have charged so far."""

@@ -29,12 +29,13 @@ from schemas.plain import compiled
 from schemas.position import Ledger, Position
 from schemas.timestamps import timestamp_of_own
 from schemas.topics import Topic
-from schemas.totals import PERIOD_METER, PeriodState
+from schemas.totals import PeriodState, is_of_a_period
 
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS_MAX = 60
-FETCH_BYTES = 8 << 20
+FETCH_BYTES = 1 << 20
+"""Of one partition at a time: what is copied on its way should still be in a processor's cache."""
 RECORDS_MAX = 20_000
 _MARKER = 1
 """The offset of a state stands before the marker of its last transaction, so a log that begins after it may lack
@@ -137,12 +138,13 @@ class Restore:
             offsets[topic] = records[-1].offset + 1
             if topic is Topic.ACCEPTED_USAGE:
                 changes.put_places(_places(records))
-                continue
-            for record in records:
-                if topic is Topic.USAGE_TOTALS:
-                    changes.put_total(record.key, record.value)
-                    _restore_agenda(record, changes)
-                else:
+            elif topic is Topic.USAGE_TOTALS:
+                for key, value in {record.key: record.value for record in records}.items():  # the last of each key
+                    changes.put_total(key, value)
+                    if is_of_a_period(key):
+                        _restore_agenda(key, value, changes)
+            else:
+                for record in records:
                     position = self._follow(position, record)
         self._tables.write(changes, self._meta(position, offsets))
 
@@ -174,9 +176,7 @@ def _places(records: Sequence[Any]) -> dict[bytes, bytes]:
     return compiled.places(records, PLACE_HEADER)
 
 
-def _restore_agenda(record: Any, changes: Changes) -> None:
-    subscription_id, start, meter = json.loads(record.key)
-    if meter == PERIOD_METER:
-        state = PeriodState.of_json(record.value)
-        for due in entries_after_a_restore(subscription_id, timestamp_of_own(start), state):
-            changes.put_due(due)
+def _restore_agenda(key: bytes, value: bytes, changes: Changes) -> None:
+    subscription_id, start, _ = json.loads(key)
+    for due in entries_after_a_restore(subscription_id, timestamp_of_own(start), PeriodState.of_json(value)):
+        changes.put_due(due)

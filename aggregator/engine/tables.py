@@ -26,7 +26,7 @@ from schemas.billing_period import BillingPeriod
 from schemas.plain import compiled
 from schemas.position import Position
 from schemas.timestamps import timestamp_of_own, timestamp_text
-from schemas.totals import PERIOD_METER, MeterTotal, PeriodState, period_prefix, total_key
+from schemas.totals import PERIOD_METER, MeterTotal, PeriodState, is_of_a_period, period_prefix, total_key
 
 _U64 = struct.Struct(">Q")
 _META = b"M"
@@ -41,8 +41,6 @@ _FOOTPRINT = tuple(
     )
 )
 """The properties that a Footprint holds, in its order."""
-_OF_A_PERIOD = b',"%b"]' % PERIOD_METER.encode()
-"""What the key of a period's own state ends with. No meter's does: quotes within a meter are escaped."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -148,7 +146,7 @@ class Tables:
     def totals_of(self, subscription_id: str, period: BillingPeriod) -> Iterator[tuple[str, MeterTotal]]:
         """Every meter of a period with its total."""
         for key, value in self._scan(b"T" + period_prefix(subscription_id, period.start_text)):
-            if not key.endswith(_OF_A_PERIOD):
+            if not is_of_a_period(key):
                 yield json.loads(key[1:])[2], MeterTotal.of_json(value)
 
     @property
@@ -167,7 +165,7 @@ class Tables:
             keys = self._database.keys(from_key=b"K", read_opt=_before(b"L"))
         while count := len(list(itertools.islice(keys, _COUNTED_AT_A_TIME))):
             yield count, 0
-        events = (json.loads(value)["eventCount"] for key, value in self._scan(b"T") if not key.endswith(_OF_A_PERIOD))
+        events = (json.loads(value)["eventCount"] for key, value in self._scan(b"T") if not is_of_a_period(key))
         while some := list(itertools.islice(events, _COUNTED_AT_A_TIME)):
             yield 0, sum(some)
 
