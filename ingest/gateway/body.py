@@ -1,8 +1,9 @@
 """A request's body, bounded in size and in time before anything looks at it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, MutableMapping
+from functools import partial
+from typing import Any, cast
 
 from schemas.rejection import Reason, Rejection
 
@@ -46,11 +47,38 @@ async def arrived(length: int, receive: Receive, bytes_max: int, seconds: float)
     """A body of any type, whose length was said to be this, or why it is refused."""
     if length > bytes_max:
         return Rejection.of(Reason.BODY_TOO_LARGE)
+    collecting = _collect(receive, bytes_max)
+    try:
+        awaited = collecting.send(None)
+    except StopIteration as arrived_already:  # nearly always, and a timeout costs more than all of this
+        return cast(bytes | Rejection, arrived_already.value)
     try:
         async with asyncio.timeout(seconds):
-            return await _collect(receive, bytes_max)
+            return await _Begun(collecting, awaited)
     except TimeoutError:
         return Rejection(Reason.INVALID_BODY, f"The body did not arrive whole within {seconds:g} seconds.")
+
+
+class _Begun:
+    """A coroutine that has begun to run and awaits something; awaiting it goes on from there."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, bytes | Rejection], awaited: Any) -> None:
+        self._coroutine = coroutine
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, bytes | Rejection]:
+        awaited = self._awaited
+        while True:
+            try:
+                sent = yield awaited
+            except BaseException as error:  # noqa: BLE001 - a cancellation is the coroutine's to meet
+                step = partial(self._coroutine.throw, error)
+            else:
+                step = partial(self._coroutine.send, sent)
+            try:
+                awaited = step()
+            except StopIteration as ended:
+                return cast(bytes | Rejection, ended.value)
 
 
 async def _collect(receive: Receive, bytes_max: int) -> bytes | Rejection:

@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.gateway.answer import refusal
 from ingest.gateway.tracing import log_fields
@@ -16,25 +16,24 @@ FAILED: Final = Rejection(
 )
 
 
+STATUS: Final = "status"
+"""Where gateway.measured notes in the state of a request how it is being answered."""
+
+
 class Failures:
-    """Answers for the application within where that raises."""
+    """Answers for the application within where that raises; gateway.measured is around it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_answering = False
-
-        async def send_noted(message: Message) -> None:
-            nonlocal is_answering
-            is_answering = True
-            await send(message)
-
         try:
-            await self._app(scope, receive, send_noted)
+            await self._app(scope, receive, send)
         except Exception:
             request_id = scope["state"].get("request_id", "")
             fields = log_fields(scope["headers"], request_id)
             logger.exception("a request failed, which is a defect of Tally", extra=fields)
-            if not is_answering:  # else the server closes the connection, and nobody takes it for a whole answer
+            if (
+                STATUS not in scope["state"]
+            ):  # else the server closes the connection, and nobody takes it for a whole answer
                 await refusal(FAILED, request_id).send(request_id, send)

@@ -3,6 +3,7 @@ that record usage are answered here, in plain ASGI, because the framework behind
 they need; it answers the rest.
 """
 
+import itertools
 import re
 import secrets
 from collections.abc import Awaitable, Callable
@@ -30,6 +31,9 @@ PREFIX: Final = "/api/v1"
 """Of all nouns' routes, which know themselves only by what follows."""
 
 _RATE_LIMITED: Final = LIMITED.labels("requests_per_second")
+_PROCESS: Final = secrets.token_hex(8)
+_REQUESTS: Final = itertools.count(1)
+"""The ids that we give to requests: of this process, and which of its requests."""
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}").fullmatch
 
 
@@ -116,7 +120,7 @@ def _caller(headers: list[tuple[bytes, bytes]]) -> tuple[bytes, str]:
             authorization = value
         elif name == b"x-request-id" and _REQUEST_ID(value):
             request_id = value.decode("ascii")
-    return authorization, request_id or secrets.token_hex(12)
+    return authorization, request_id or f"{_PROCESS}{next(_REQUESTS):08x}"
 
 
 def _canonical(raw_path: str) -> str:

@@ -7,6 +7,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ingest.gateway.failures import STATUS
 from ingest.gateway.tracing import log_fields
 from ingest.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT
 
@@ -35,12 +36,10 @@ class Measured:
             return
         started = perf_counter()
         state = scope.setdefault("state", {})
-        status: int | str = _UNANSWERED
 
         async def send_noted(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                state[STATUS] = message["status"]
             await send(message)
 
         REQUESTS_IN_FLIGHT.inc()
@@ -50,6 +49,7 @@ class Measured:
             REQUESTS_IN_FLIGHT.dec()
             seconds = perf_counter() - started
             route = state.get("route", UNROUTED)
+            status = state.get(STATUS, _UNANSWERED)
             method = scope["method"] if scope["method"] in _METHODS else "other"
             _count(method, route, status).inc()
             _histogram(route).observe(seconds)
