@@ -83,9 +83,9 @@ class Compiled(Protocol):
         scope: str | bool | None,
         next: Standing | None,  # noqa: A002 - of another period of the subscription
     ) -> Standing:
-        """Terms: whose events, in which period (as JSON, and from and to when in ms), how much later and earlier than
-        their request they may have occurred; as what they are written; and what their unique keys have beside
-        subscription and event key: this text, with True the event's id, with None nothing."""
+        """Terms: whose events, in which period (as JSON, and from and to when in ms: all time where it has no end),
+        how much later and earlier than their request they may have occurred; as what they are written; and what their
+        unique keys have beside subscription and event key: this text, with True the event's id, with None nothing."""
 
     def identity(self, *members: Any) -> tuple[bytes, bytes, str] | None:
         """The unique key of an event by subscription and event key, its fingerprint, and its meter."""

@@ -29,7 +29,7 @@ typedef struct Standing {
     Text third; /* part of every unique key; without chars where there is none */
     int is_by_event; /* whether that is the event's own id */
     struct Standing *next;   /* of another period of the same subscription */
-    int64_t start, end;      /* of the period, in ms; the end of one that has none is INT64_MAX */
+    int64_t start, end;      /* of the period, in ms; one without an end holds all time */
     int64_t ahead_ms, age_ms; /* how much later or earlier than its request an event may have occurred */
     int64_t version, sequence;
     PyObject *places;        /* of each meter, in sums */
@@ -48,6 +48,18 @@ static void forget_sums(Standing *self)
         PyDict_Clear(self->places);
 }
 
+/* One after the other: a chain may be as long as a batch, and each within the other would take as much of the stack. */
+static void forget_chain(Standing *next)
+{
+    while (next != NULL && Py_REFCNT(next) == 1) {
+        Standing *after = next->next;
+        next->next = NULL;
+        Py_DECREF(next);
+        next = after;
+    }
+    Py_XDECREF(next);
+}
+
 static void standing_dealloc(Standing *self)
 {
     forget_sums(self);
@@ -57,7 +69,7 @@ static void standing_dealloc(Standing *self)
     Py_XDECREF(self->user);
     Py_XDECREF(self->period);
     Py_XDECREF(self->scope);
-    Py_XDECREF(self->next);
+    forget_chain(self->next);
     Py_XDECREF(self->places);
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
@@ -86,7 +98,7 @@ static PyObject *standing_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     self->is_by_event = scope == Py_True;
     self->third = plain(scope);
     self->next = next == Py_None ? NULL : (Standing *)Py_NewRef(next);
-    self->start = start;
+    self->start = end == Py_None ? INT64_MIN : start;
     self->end = end == Py_None ? INT64_MAX : PyLong_AsLongLong(end);
     self->ahead_ms = ahead_ms;
     self->age_ms = age_ms == Py_None ? INT64_MAX : PyLong_AsLongLong(age_ms);

@@ -14,7 +14,19 @@ from aggregator.rules.standing import Standings
 from aggregator.rules.verdicts import Accepted, Decisions
 from schemas.plain import compiled
 from schemas.topics import partition_of
-from tests.unit.world import HOUR, MINUTE, NOON, LogRecord, World, account, populated, service, subscription, usage
+from tests.unit.world import (
+    HOUR,
+    MINUTE,
+    NOON,
+    LogRecord,
+    World,
+    account,
+    plan,
+    populated,
+    service,
+    subscription,
+    usage,
+)
 
 pytestmark = pytest.mark.skipif(compiled is None, reason="no C compiler was there when Tally was installed")
 
@@ -29,6 +41,7 @@ def crowded() -> World:
         account(subscription("ünnamed", userId="ada")),
         account(subscription("quoted", userId='a"da')),
         account(subscription("daily"), service(maxEventAgeSeconds=60)),
+        account(subscription("endless"), of_plan=plan(billingInterval="NONE")),
     )
     return world
 
@@ -75,6 +88,7 @@ _members = st.fixed_dictionaries(
                 "by-event",
                 "cancelled-at-noon",
                 "daily",
+                "endless",
                 "ünnamed",
                 "quoted",
                 "nobodys",
@@ -102,6 +116,10 @@ _of_two_periods = [
     for number in range(6)
 ]
 
+_before_the_anchor = [
+    (NOON, usage(subscriptionId="endless", eventKey=f"call#{number}", occurredAt=at))
+    for number, at in enumerate(["2025-12-31T23:00:00Z", "2026-01-15T12:00:00Z", "2025-12-31T23:00:00Z"])
+]
 _by_period_and_event = [
     (NOON, usage(serviceId=scope, subscriptionId=scope, eventKey=f"call#{number % 3}", **fields))
     for number in range(6)
@@ -113,6 +131,7 @@ _by_period_and_event = [
 @given(_slices, st.sampled_from([1, 3]))
 @example([_huge], 1)
 @example([_by_period_and_event], 1)
+@example([_before_the_anchor, _before_the_anchor], 1)
 @example([[], _of_two_periods, _of_two_periods], 1)
 @example([[(NOON + HOUR, usage()), (NOON, usage(eventKey="ü#1")), (NOON, usage(eventKey="call#2"))]], 1)
 @example([[(NOON, usage(eventKey="ü#1")), (NOON + HOUR, usage())], [(NOON, usage(eventKey="call#2"))]], 1)
@@ -217,6 +236,18 @@ def test_a_standing_of_nonsense_is_an_error() -> None:
         make(*terms)
     with pytest.raises(OverflowError):
         make(*[*terms[:5], 2**70, *terms[6:]], None)
+
+
+def test_a_long_chain_of_standings_ends_well() -> None:
+    assert compiled is not None
+    make: Any = compiled.Standing
+    last, marker = None, object()
+    before = sys.getrefcount(marker)
+    for number in range(1_000_000):
+        last = make(marker, "ai", "ada", "{}", number, number + 1, 0, None, 1, 0, None, last)
+    assert sys.getrefcount(marker) == before + 1_000_000
+    del last
+    assert sys.getrefcount(marker) == before
 
 
 def test_nothing_is_kept_of_what_was_counted() -> None:
