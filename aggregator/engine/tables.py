@@ -161,8 +161,9 @@ class Tables:
 
     def counted(self) -> Iterator[tuple[int, int]]:
         """Unique keys taken, and events in the totals of meters: of some entries at a time, for it scans everything."""
+        options = _before(b"L")  # which must live as long as the iterator: it looks at the bound in there
         with halting:
-            keys = self._database.keys(from_key=b"K", read_opt=_before(b"L"))
+            keys = self._database.keys(from_key=b"K", read_opt=options)
         while count := len(list(itertools.islice(keys, _COUNTED_AT_A_TIME))):
             yield count, 0
         events = (json.loads(value)["eventCount"] for key, value in self._scan(b"T") if not is_of_a_period(key))
@@ -214,7 +215,8 @@ class Tables:
             yield key, value
 
     def _scan(self, prefix: bytes, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        iterator = self._database.iter(_before(prefix[:-1] + bytes([prefix[-1] + 1])))
+        options = _before(prefix[:-1] + bytes([prefix[-1] + 1]))  # which must live as long as the iterator
+        iterator = self._database.iter(options)
         iterator.seek(max(prefix, start))
         while iterator.valid():
             yield iterator.key(), iterator.value()
@@ -224,7 +226,8 @@ class Tables:
 
 
 def _before(key: bytes) -> ReadOptions:
-    """To read no key from this one on."""
+    """To read no key from this one on. RocksDB keeps a pointer to the bound: an iterator whose options are gone reads
+    on beyond it."""
     options = ReadOptions()
     options.set_iterate_upper_bound(key)
     return options

@@ -11,6 +11,7 @@ from schemas.plain import Compiled, Standing
 from schemas.service import EventKeyScope
 from schemas.timestamps import SECOND_MS
 from schemas.topics import partition_of
+from schemas.totals import PeriodState
 
 FUTURE_MS_MAX = 5 * 60 * SECOND_MS
 """How much later than its request an event may have occurred."""
@@ -50,9 +51,9 @@ class Standings:
     def _standing(self, account: Account, period: BillingPeriod, another: Standing | None) -> Standing:
         subscription, age_seconds_max = account.subscription, account.service.max_event_age_seconds
         held = self._decisions.periods.get((subscription.id, period.start))
-        state = self._tables.period(subscription.id, period) if held is None else held[1]
+        state = self._tables.period(subscription.id, period) or PeriodState(period.end) if held is None else held[1]
         return self._compiled.Standing(
-            (account, period),
+            (account, period, state),
             subscription.service_id,
             subscription.user_id,
             period.json,
@@ -61,7 +62,7 @@ class Standings:
             FUTURE_MS_MAX,
             None if age_seconds_max is None else age_seconds_max * SECOND_MS,
             subscription.version,
-            0 if state is None else state.next_sequence,
+            state.next_sequence,
             _scope(account.service.event_key_scope, period),
             another,
         )

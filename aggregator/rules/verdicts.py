@@ -122,7 +122,8 @@ class Decisions:
     def fold(self, tables: Tables) -> None:
         """Take what the standings have counted into totals and periods."""
         for standing in self.touched:
-            account, period = standing.of
+            account, period, state = standing.of
+            self.periods.setdefault((account.subscription.id, period.start), (period, state))
             first_at, last_at, first_offset, last_offset, sums = standing.take()
             for meter, quantity, events in sums:
                 if events:  # none where its first would have made it too large
