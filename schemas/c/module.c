@@ -411,8 +411,9 @@ static PyObject *put_places(PyObject *Py_UNUSED(module), PyObject *const *args, 
 /* The value of the last header of a name, borrowed; NULL with an exception set. */
 static PyObject *header_of(PyObject *headers, PyObject *name)
 {
-    for (Py_ssize_t i = PyList_Check(headers) ? PyList_GET_SIZE(headers) - 1 : -1; i >= 0; i--) {
-        PyObject *header = PyList_GET_ITEM(headers, i);
+    int is_sequence = PyList_Check(headers) || PyTuple_Check(headers); /* aiokafka has either */
+    for (Py_ssize_t i = is_sequence ? PySequence_Fast_GET_SIZE(headers) - 1 : -1; i >= 0; i--) {
+        PyObject *header = PySequence_Fast_GET_ITEM(headers, i);
         if (!PyTuple_Check(header) || PyTuple_GET_SIZE(header) != 2)
             continue;
         int is_it = PyObject_RichCompareBool(PyTuple_GET_ITEM(header, 0), name, Py_EQ);

@@ -122,6 +122,7 @@ def test_the_places_of_records_are_found() -> None:
     ]
     assert compiled.places(records, PLACE_HEADER) == {b"a": b"4", b"b": b"3"}
     assert compiled.places(tuple(records[:1]), PLACE_HEADER) == {b"a": b"1"}
+    assert compiled.places([SimpleNamespace(key=b"a", headers=tuple(headers))], PLACE_HEADER) == {b"a": b"1"}
     assert compiled.places([], PLACE_HEADER) == {}
     for none in ([], [("other", b"x")], [7], None):
         with pytest.raises(KeyError):
