@@ -419,10 +419,10 @@ static int gather(Slice *self, const Slot *slot, const Text *meter)
     if (place < 0)
         return -1;
     Sum *sum = &standing->sums[place];
-    if (__builtin_add_overflow(sum->quantity, slot->event.quantity, &sum->quantity)) {
-        sum->quantity -= slot->event.quantity;
+    int64_t quantity;
+    if (__builtin_add_overflow(sum->quantity, slot->event.quantity, &quantity))
         return 0;
-    }
+    sum->quantity = quantity;
     sum->events++;
     if (standing->events++ == 0) {
         standing->first_at = standing->last_at = slot->requested_at;
