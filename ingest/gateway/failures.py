@@ -33,7 +33,6 @@ class Failures:
             request_id = scope["state"].get("request_id", "")
             fields = log_fields(scope["headers"], request_id)
             logger.exception("a request failed, which is a defect of Tally", extra=fields)
-            if (
-                STATUS not in scope["state"]
-            ):  # else the server closes the connection, and nobody takes it for a whole answer
+            # Where it is being answered, the server closes the connection, and nobody takes it for a whole answer.
+            if STATUS not in scope["state"]:
                 await refusal(FAILED, request_id).send(request_id, send)
