@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
+from deploy.cancelled_starts import close_connections_of_cancelled_starts
 from deploy.eventloop import new_event_loop
 from deploy.flags import add_flags, checked_settings, settings_of
 from deploy.log_lines import FORMATS, LEVELS, LogSettings, redacted, write_log
@@ -89,6 +90,7 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     arguments = _parser(argv).parse_args(argv)
     as_json = False
+    close_connections_of_cancelled_starts()
     try:
         as_json = _log(arguments)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

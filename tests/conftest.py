@@ -11,6 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from deploy.cancelled_starts import close_connections_of_cancelled_starts
 from deploy.local.kafka import LocalKafka
 from deploy.local.postgres import LocalPostgres
 from tests.containers.images import POSTGRES
@@ -24,6 +25,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             name = item.path.stem
             item.add_marker(pytest.mark.xdist_group("audit" if name.startswith("test_audit") else name))
 
+
+# As in each process of Tally's: gateways that run in a test's process are stopped while they connect.
+close_connections_of_cancelled_starts()
 
 # What containers publish is on this machine's loopback interface, though testcontainers may take it for a container.
 os.environ.setdefault("TESTCONTAINERS_CONNECTION_MODE", "docker_host")
