@@ -1,4 +1,4 @@
-"""The short way through plain usage events, compiled from _plain.c where there was a C compiler at the installation.
+"""The short way through plain usage events, compiled from schemas/c where there was a C compiler at the installation.
 
 It knows the events of nearly all traffic: printable ASCII without escapes, and numbers of 64 bits. What it does not
 know it leaves to Python, and without it Python does all, with the same results. Why: docs/decisions/0018.
@@ -44,7 +44,7 @@ class Slice(Protocol):
 
 
 class Compiled(Protocol):
-    """What _plain.c offers; None means that something is not plain."""
+    """What schemas/c offers; None means that something is not plain."""
 
     def event(self, body: bytes, make: Callable[..., Any], /) -> Any:
         """What `make` makes of the members of a body: service, subscription, user, event key, quantity in millionths,

@@ -6,6 +6,6 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-extern PyTypeObject StandingType, SliceType;
+extern PyTypeObject SliceType;
 
 #endif
