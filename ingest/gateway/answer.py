@@ -5,9 +5,10 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from starlette.responses import Response
-from starlette.types import Send
+from starlette.types import Scope, Send
 
 from ingest.catalog.change import KINDS, Entity, Saved
+from ingest.gateway.cycle import WHOLE, send_parts
 from schemas.catalog import WireModel
 from schemas.rejection import Reason, Rejection
 
@@ -30,11 +31,11 @@ class Answer(NamedTuple):
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in self.headers}
         return Response(self.body, self.status, headers, media_type="application/json")
 
-    async def send(self, request_id: str, send: Send) -> None:
-        """Send it as ASGI does."""
-        headers = self.asgi_headers(request_id)
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+    async def send(self, scope: Scope, send: Send) -> None:
+        """Send it as ASGI does, in one piece where the server takes it so."""
+        headers = self.asgi_headers(scope["state"].get("request_id", ""))
+        whole = {"type": WHOLE, "status": self.status, "headers": headers, "body": self.body}
+        await (send(whole) if WHOLE in scope.get("extensions", ()) else send_parts(whole, send))
 
     def asgi_headers(self, request_id: str) -> Headers:
         """All headers that the server itself does not write."""

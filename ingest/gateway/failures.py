@@ -35,4 +35,4 @@ class Failures:
             logger.exception("a request failed, which is a defect of Tally", extra=fields)
             # Where it is being answered, the server closes the connection, and nobody takes it for a whole answer.
             if STATUS not in scope["state"]:
-                await refusal(FAILED, request_id).send(request_id, send)
+                await refusal(FAILED, request_id).send(scope, send)

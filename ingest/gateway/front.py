@@ -67,7 +67,7 @@ class Front:
             state["key"] = None
             await self._answer(scope, receive, send)
         elif isinstance(key := await self._admitted(authorization, perf_counter()), Rejection):
-            await refusal(key, request_id).send(request_id, send)
+            await refusal(key, request_id).send(scope, send)
         else:
             state["key"] = key
             await self._idempotent(scope, receive, send)
@@ -89,7 +89,7 @@ class Front:
             answer = await handler(key, scope["headers"], receive, request_id)
         else:
             answer = refusal(Rejection.of(Reason.FORBIDDEN), request_id)
-        await answer.send(request_id, send)
+        await answer.send(scope, send)
 
     def _handler(self, scope: Scope) -> Handler | None:
         return self._hot.get(scope["path"]) if scope["method"] == "POST" else None

@@ -57,7 +57,7 @@ class Idempotency:
         request_id: str = scope["state"]["request_id"]
         answer = await self._answer(given, scope, receive)
         if isinstance(answer, Rejection):
-            await refusal(answer, request_id).send(request_id, send)
+            await refusal(answer, request_id).send(scope, send)
         else:
             headers = [*answer.headers, (_REQUEST_ID, request_id.encode())]
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -133,7 +133,7 @@ async def _recorded(app: ASGIApp, scope: Scope, receive: Receive, body: bytes) -
     async def keep(message: Message) -> None:
         sent.append(message)
 
-    await app(scope, receive_again, keep)
+    await app({**scope, "extensions": {}}, receive_again, keep)
     start, *rest = sent
     headers = [(name, value) for name, value in start["headers"] if name != _REQUEST_ID]
     return Recorded(start["status"], headers, b"".join(message.get("body", b"") for message in rest))

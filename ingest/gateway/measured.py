@@ -7,6 +7,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ingest.gateway.cycle import WHOLE
 from ingest.gateway.failures import STATUS
 from ingest.gateway.tracing import log_fields
 from ingest.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_IN_FLIGHT
@@ -18,6 +19,7 @@ UNROUTED: Final = "none"
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNANSWERED: Final = "none"
+_ANSWERS: Final = frozenset({"http.response.start", WHOLE})
 
 
 # Looking a labelled metric up takes longer than counting.
@@ -30,6 +32,8 @@ class Measured:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._in_flight = 0
+        REQUESTS_IN_FLIGHT.set_function(lambda: self._in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,15 +42,15 @@ class Measured:
         state = scope.setdefault("state", {})
 
         async def send_noted(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _ANSWERS:
                 state[STATUS] = message["status"]
             await send(message)
 
-        REQUESTS_IN_FLIGHT.inc()
+        self._in_flight += 1
         try:
             await self._app(scope, receive, send_noted)
         finally:
-            REQUESTS_IN_FLIGHT.dec()
+            self._in_flight -= 1
             seconds = perf_counter() - started
             route = state.get("route", UNROUTED)
             status = state.get(STATUS, _UNANSWERED)

@@ -8,6 +8,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ingest.gateway.answer import refusal
+from ingest.gateway.cycle import EXTENSIONS, answer_in_one_piece
 from ingest.metrics import LIMITED
 from schemas.rejection import Reason, Rejection
 
@@ -38,6 +39,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     is_refused = False
     is_in_headers = False
+    header_bytes = 0
+    """What came of headers after the piece in which they began; nearly always they are in one."""
+    has_large_piece = False
     headers_due: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,6 +76,12 @@ class GatewayProtocol(HttpToolsProtocol):
         """See HttpToolsProtocol."""
         if self.is_refused:
             return
+        self.has_large_piece = len(data) > HEADER_BYTES_MAX
+        if self.is_in_headers:
+            self.header_bytes += len(data)
+            if self.header_bytes > HEADER_BYTES_MAX:
+                self.send_400_response("")
+                return
         super().data_received(data)
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if not is_answering and self.timeout_keep_alive_task is None and self.headers_due is None:
@@ -80,23 +90,16 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """See HttpToolsProtocol."""
         super().on_message_begin()
+        self.scope["extensions"] = EXTENSIONS
         self.header_bytes = 0
         self.is_in_headers = True
-
-    def on_url(self, url: bytes) -> None:
-        """See HttpToolsProtocol."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """See HttpToolsProtocol."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """See HttpToolsProtocol."""
         self.is_in_headers = False
         self._stop_waiting()
+        if self.header_bytes or self.has_large_piece:
+            self._bound_headers()
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -126,12 +129,12 @@ class GatewayProtocol(HttpToolsProtocol):
         lines = [b"%b: %b\r\n" % (name, value) for name, value in headers if name != b"x-request-id"]
         self.transport.write(b"".join([STATUS_LINE[answer.status], *lines, b"\r\n", answer.body]))
 
-    def _count(self, size: int) -> None:
-        self.header_bytes += size
-        if self.header_bytes > HEADER_BYTES_MAX:
+    def _bound_headers(self) -> None:
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEADER_BYTES_MAX:
             raise HeadersTooLarge
 
 
 def bounded_protocol(connections: int, seconds: float) -> type[GatewayProtocol]:
     """The protocol for at most so many connections at a time, whose headers may take so long."""
+    answer_in_one_piece()
     return type("BoundedProtocol", (GatewayProtocol,), {"connections_max": connections, "headers_seconds": seconds})

@@ -9,6 +9,7 @@ from itertools import product
 import httpx
 import pytest
 
+from ingest.gateway.protocol import HEADER_BYTES_MAX
 from tests.integration.running_gateway import RunningGateway, new_topics, running_gateway, until
 
 CONNECTIONS = 3
@@ -113,6 +114,34 @@ async def test_connection_on_which_no_request_begins_is_closed_without_a_word(ga
                 await answered_before(reader, writer)
             writer.write(sent)
             assert await is_closed(reader)
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+@pytest.mark.parametrize(("spare", "expected"), [(0, 404), (-1, 400)])
+async def test_headers_have_64_kib_and_no_more_however_they_come(
+    gateway: RunningGateway, pieces: int, spare: int, expected: int
+) -> None:
+    path, names = b"/nowhere", b"host" + b"x" + b"long"
+    long = b"a" * (HEADER_BYTES_MAX - len(path) - len(names) - spare)
+    sent = b"GET %b HTTP/1.1\r\nhost: x\r\nlong: %b\r\n\r\n" % (path, long)
+    size = -(-len(sent) // pieces)
+    async with connection(gateway) as (reader, writer):
+        for begin in range(0, len(sent), size):
+            writer.write(sent[begin : begin + size])
+            await writer.drain()
+            await asyncio.sleep(0.02)  # so that they come one by one
+        status, _, _ = await answer_of(reader)
+        assert status == expected
+
+
+async def test_headers_without_an_end_are_refused(gateway: RunningGateway) -> None:
+    async with connection(gateway) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nlong: ")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.write(b"a" * (HEADER_BYTES_MAX + 1))
+        assert (await answer_of(reader))[0] == 400
+        assert await is_closed(reader)
 
 
 async def test_body_shorter_than_its_length_is_refused_in_time_and_at_once_where_it_ends(

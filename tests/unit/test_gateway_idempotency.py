@@ -67,7 +67,7 @@ async def call(requests: RequestsInMemory, app: ASGIApp) -> tuple[int, bytes]:
 
 def answering(status: int, body: bytes = b"{}") -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await Answer(status, body, []).send("r", send)
+        await Answer(status, body, []).send(scope, send)
 
     return app
 
@@ -139,7 +139,7 @@ async def test_ids_come_from_the_seed_within_the_request_only() -> None:
 
     async def creating(scope: Scope, receive: Receive, send: Send) -> None:
         chosen.append(new_id("svc"))
-        await Answer(201, b"{}", []).send("r", send)
+        await Answer(201, b"{}", []).send(scope, send)
 
     for _ in range(2):
         await call(RequestsInMemory(), creating)
