@@ -110,6 +110,11 @@ class Compiled(Protocol):
         """The key of each record with the value of its header of a name; of several records with one key, the last.
         Raises KeyError where one has no such header."""
 
+    def fetched(self, data: bytes, start: int, end: int, offset: int, /) -> list[Any]:
+        """The records from an offset on of the batch that lies there in the bytes of a fetch, uncompressed and in
+        message format 2. They have what aiokafka's have, the headers as a tuple; key, value and headers are made anew
+        whenever they are asked for. Raises ValueError where the bytes are damaged."""
+
     def with_headers(self, accepted: list[Any], /) -> list[Any]:
         """The accepted events whose record has headers."""
 

@@ -6,7 +6,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-extern PyMethodDef event_functions[], record_functions[], key_functions[];
+extern PyMethodDef event_functions[], record_functions[], key_functions[], fetched_functions[];
 
 /* What is not plain; NULL where an exception is set. */
 static inline PyObject *none(void)

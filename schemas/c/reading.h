@@ -174,4 +174,10 @@ static inline Reader reader_of(PyObject *body)
     return reader;
 }
 
+static inline Reader reader_within(const Text *text)
+{
+    Reader reader = {text->chars, text->chars + text->length};
+    return reader;
+}
+
 #endif

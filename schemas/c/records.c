@@ -1,6 +1,7 @@
 /* Records of Kafka: accepted events as a batch of a topic holds them, what a restore wants of those, and their checksum. */
 
 #include "records.h"
+#include "fetched_record.h"
 #include "functions.h"
 
 /* The members of aggregator.rules.verdicts.Accepted, a named tuple. */
@@ -89,7 +90,10 @@ static int has_headers(PyObject *accepted)
     static PyObject *name;
     if (!is_accepted(accepted) || (name == NULL && (name = PyUnicode_InternFromString("headers")) == NULL))
         return -1;
-    PyObject *headers = PyObject_GetAttr(PyTuple_GET_ITEM(accepted, RECORD), name);
+    PyObject *record = PyTuple_GET_ITEM(accepted, RECORD);
+    if (is_record(record))
+        return ((Record *)record)->headers.length > 0;
+    PyObject *headers = PyObject_GetAttr(record, name);
     Py_ssize_t size = headers == NULL ? -1 : PyObject_Length(headers);
     Py_XDECREF(headers);
     return size > 0 ? 1 : (int)size;
@@ -114,8 +118,8 @@ static PyObject *with_headers(PyObject *Py_UNUSED(module), PyObject *accepted)
     return found;
 }
 
-/* The value of the last header of a name, borrowed; NULL with an exception set. */
-static PyObject *header_of(PyObject *headers, PyObject *name)
+/* The value of the last header of a name; NULL with an exception set. */
+static PyObject *header_in(PyObject *headers, PyObject *name)
 {
     int is_sequence = PyList_Check(headers) || PyTuple_Check(headers); /* aiokafka has either */
     for (Py_ssize_t i = is_sequence ? PySequence_Fast_GET_SIZE(headers) - 1 : -1; i >= 0; i--) {
@@ -124,10 +128,25 @@ static PyObject *header_of(PyObject *headers, PyObject *name)
             continue;
         int is_it = PyObject_RichCompareBool(PyTuple_GET_ITEM(header, 0), name, Py_EQ);
         if (is_it)
-            return is_it < 0 ? NULL : PyTuple_GET_ITEM(header, 1);
+            return is_it < 0 ? NULL : Py_NewRef(PyTuple_GET_ITEM(header, 1));
     }
     PyErr_SetObject(PyExc_KeyError, name);
     return NULL;
+}
+
+static PyObject *key_of(PyObject *record)
+{
+    return is_record(record) ? record_key((Record *)record) : PyObject_GetAttrString(record, "key");
+}
+
+static PyObject *header_of(PyObject *record, PyObject *name)
+{
+    if (is_record(record))
+        return record_header((Record *)record, name);
+    PyObject *headers = PyObject_GetAttrString(record, "headers");
+    PyObject *header = headers == NULL ? NULL : header_in(headers, name);
+    Py_XDECREF(headers);
+    return header;
 }
 
 PyDoc_STRVAR(places_doc, "places(records, name)\n--\n\n"
@@ -136,22 +155,16 @@ PyDoc_STRVAR(places_doc, "places(records, name)\n--\n\n"
 
 static PyObject *places(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
 {
-    static PyObject *name_key, *name_headers;
     if (!takes(count, 2, "places() takes records and a name"))
-        return NULL;
-    if ((name_key == NULL && (name_key = PyUnicode_InternFromString("key")) == NULL)
-        || (name_headers == NULL && (name_headers = PyUnicode_InternFromString("headers")) == NULL))
         return NULL;
     PyObject *records = PySequence_Fast(args[0], "records must be a sequence"), *found = NULL;
     int failed = records == NULL || (found = PyDict_New()) == NULL;
     for (Py_ssize_t i = 0; !failed && i < PySequence_Fast_GET_SIZE(records); i++) {
         PyObject *record = PySequence_Fast_GET_ITEM(records, i);
-        PyObject *key = PyObject_GetAttr(record, name_key);
-        PyObject *headers = key == NULL ? NULL : PyObject_GetAttr(record, name_headers);
-        PyObject *place = headers == NULL ? NULL : header_of(headers, args[1]);
+        PyObject *key = key_of(record), *place = key == NULL ? NULL : header_of(record, args[1]);
         failed = place == NULL || PyDict_SetItem(found, key, place) < 0;
         Py_XDECREF(key);
-        Py_XDECREF(headers);
+        Py_XDECREF(place);
     }
     Py_XDECREF(records);
     if (failed)

@@ -64,4 +64,37 @@ static inline char *put_record(char *at, const BatchRecord *record)
     return put_sized(at, record->header.chars, record->header.length);
 }
 
+/* Whether there is a number before the end. */
+static inline int read_varint(Reader *reader, int64_t *number)
+{
+    uint64_t read = 0;
+    for (int shift = 0; shift < 7 * VARINT_MAX && reader->at < reader->end; shift += 7) {
+        unsigned char byte = (unsigned char)*reader->at++;
+        read |= (uint64_t)(byte & 0x7f) << shift;
+        if (byte <= 0x7f) {
+            *number = (int64_t)(read >> 1 ^ -(read & 1));
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Bytes behind their length; without chars where it is negative, for null. */
+static inline int read_sized(Reader *reader, Text *text)
+{
+    int64_t length;
+    if (!read_varint(reader, &length) || length > reader->end - reader->at)
+        return 0;
+    text->chars = length < 0 ? NULL : reader->at;
+    text->length = length < 0 ? 0 : (Py_ssize_t)length;
+    reader->at += text->length;
+    return 1;
+}
+
+/* Whether there is another header: its name, and its value. */
+static inline int read_header(Reader *reader, Text *name, Text *value)
+{
+    return read_sized(reader, name) && name->chars != NULL && read_sized(reader, value);
+}
+
 #endif

@@ -9,6 +9,7 @@
 #include <structmember.h>
 
 #include "event.h"
+#include "fetched_record.h"
 #include "standing.h"
 
 #define BODY_BYTES_MAX (64 * 1024) /* schemas.document.BODY_BYTES_MAX */
@@ -16,7 +17,7 @@
 /* A record of the slice. */
 typedef struct {
     PyObject *record;
-    PyObject *value;   /* holds the texts of the event */
+    PyObject *value;   /* holds the texts of the event, where the record itself does not */
     PyObject *key;
     Standing *standing; /* NULL where the event is not plain, or has none */
     Event event;
@@ -60,6 +61,21 @@ static void slice_dealloc(Slice *self)
     Py_TYPE(self)->tp_free((PyObject *)self);
 }
 
+/* The value of the slot's record, for as long as there is the slot; without chars where it is not in bytes. Returns -1
+   with an exception set. */
+static int read_value(Slot *slot, Text *value)
+{
+    *value = (Text){NULL, 0};
+    if (is_record(slot->record)) {
+        *value = ((Record *)slot->record)->value;
+        return 0;
+    }
+    slot->value = PyObject_GetAttr(slot->record, name_value);
+    if (slot->value != NULL && PyBytes_CheckExact(slot->value))
+        *value = (Text){PyBytes_AS_STRING(slot->value), PyBytes_GET_SIZE(slot->value)};
+    return slot->value == NULL ? -1 : 0;
+}
+
 /* A number of the record; -1 where it is not plain, or with an exception set. */
 static int64_t number_at(PyObject *record, PyObject *name)
 {
@@ -69,6 +85,17 @@ static int64_t number_at(PyObject *record, PyObject *name)
     int64_t number = number_of(value);
     Py_DECREF(value);
     return number;
+}
+
+static void read_numbers(Slot *slot)
+{
+    if (is_record(slot->record)) {
+        slot->offset = ((Record *)slot->record)->offset;
+        slot->requested_at = ((Record *)slot->record)->timestamp;
+    } else {
+        slot->offset = number_at(slot->record, name_offset);
+        slot->requested_at = number_at(slot->record, name_timestamp);
+    }
 }
 
 /* The standing of the slot's event, a new reference; NULL where there is none, or with an exception set. */
@@ -105,16 +132,15 @@ static const Text *third_of(const Standing *standing, const Event *event)
 /* Whether the slot's record is a plain event of a standing; -1 with an exception set. */
 static int read_slot(Slot *slot, PyObject *standings, PyObject *find)
 {
-    slot->value = PyObject_GetAttr(slot->record, name_value);
-    if (slot->value == NULL)
+    Text value;
+    if (read_value(slot, &value) < 0)
         return -1;
-    if (!PyBytes_CheckExact(slot->value) || PyBytes_GET_SIZE(slot->value) > BODY_BYTES_MAX)
+    if (value.chars == NULL || value.length > BODY_BYTES_MAX)
         return 0;
-    Reader reader = reader_of(slot->value);
+    Reader reader = reader_within(&value);
     if (!read_event(&reader, &slot->event) || !is_at_end(&reader) || slot->event.texts[INVOICE].chars != NULL)
         return 0;
-    slot->offset = number_at(slot->record, name_offset);
-    slot->requested_at = number_at(slot->record, name_timestamp);
+    read_numbers(slot);
     if (slot->offset < 0 || !is_writable_time(slot->requested_at))
         return PyErr_Occurred() ? -1 : 0;
     slot->occurred_at = slot->event.sent_at >= 0 ? slot->event.sent_at : slot->requested_at;

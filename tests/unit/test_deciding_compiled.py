@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from aggregator.rules.standing import Standings
 from aggregator.rules.verdicts import Accepted, Decisions
 from schemas.plain import compiled
 from schemas.topics import partition_of
+from tests.unit.fetches import Batch, Sent, fetch_of
 from tests.unit.world import (
     HOUR,
     MINUTE,
@@ -49,9 +50,9 @@ def crowded() -> World:
 def told(decisions: Decisions) -> Any:
     """All that a batch came to."""
     return (
-        [(accepted.key, accepted.place, accepted.value, accepted.record) for accepted in decisions.accepted],
-        [(rejected.record, rejected.rejection) for rejected in decisions.rejected],
-        decisions.forwarded,
+        [(accepted.key, accepted.place, accepted.value, accepted.record.offset) for accepted in decisions.accepted],
+        [(rejected.record.offset, rejected.rejection) for rejected in decisions.rejected],
+        [(forwarded.record.offset, forwarded.partition) for forwarded in decisions.forwarded],
         decisions.counts(),
         decisions.totals,
         decisions.before,
@@ -61,7 +62,21 @@ def told(decisions: Decisions) -> Any:
     )
 
 
-def decided(slices: Sequence[Sequence[tuple[int, bytes | None]]], partitions: int = 1) -> list[Any]:
+def as_fetched(records: list[LogRecord]) -> list[Any]:
+    """The records where a fetch holds them."""
+    assert compiled is not None
+    if not records:
+        return []
+    sent = [Sent(delta, record.timestamp, b"key", record.value) for delta, record in enumerate(records)]
+    data = fetch_of([Batch(sent)], records[0].offset)
+    return compiled.fetched(data, 0, len(data), 0)
+
+
+def decided(
+    slices: Sequence[Sequence[tuple[int, bytes | None]]],
+    partitions: int = 1,
+    received: Callable[[list[LogRecord]], list[Any]] = list,
+) -> list[Any]:
     """What each of two batches of slices came to, the second on what the first has left."""
     world, found = crowded(), []
     for _ in range(2):
@@ -69,7 +84,8 @@ def decided(slices: Sequence[Sequence[tuple[int, bytes | None]]], partitions: in
         for number, appended in enumerate(slices, start=1):
             known = 0, partitions, world.tables, world.catalog
             has_more = number < len(slices)
-            decisions = deciding.decide(world.records(*appended), *known, decisions=decisions, has_more=has_more)
+            records = received(world.records(*appended))
+            decisions = deciding.decide(records, *known, decisions=decisions, has_more=has_more)
         found.append(told(decisions))
         world.tables.apply(decisions)
     return found
@@ -137,6 +153,7 @@ _by_period_and_event = [
 @example([[(NOON, usage(eventKey="ü#1")), (NOON + HOUR, usage())], [(NOON, usage(eventKey="call#2"))]], 1)
 def test_as_one_by_one(slices: list[list[tuple[int, bytes | None]]], partitions: int) -> None:
     found = decided(slices, partitions)
+    assert decided(slices, partitions, as_fetched) == found
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(deciding, "compiled", None)
         assert decided(slices, partitions) == found
