@@ -19,25 +19,12 @@ static int64_t big_endian(const char *chars, int bytes)
     return (int64_t)number;
 }
 
-/* Whether it is UTF-8; 0 with an exception set where it is not. */
-static int is_utf8(const Text *text)
-{
-    Py_ssize_t i = 0;
-    while (i < text->length && text->chars[i] >= 0)
-        i++;
-    if (i == text->length)
-        return 1;
-    PyObject *made = PyUnicode_DecodeUTF8(text->chars, text->length, NULL);
-    Py_XDECREF(made);
-    return made != NULL;
-}
-
 /* Whether these are so many headers and nothing else. */
 static int are_headers(Reader reader, int64_t count)
 {
     Text name, value;
     for (; count > 0; count--)
-        if (!read_header(&reader, &name, &value) || !is_utf8(&name))
+        if (!read_header(&reader, &name, &value))
             return 0;
     return count == 0 && reader.at == reader.end;
 }

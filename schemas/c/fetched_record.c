@@ -44,13 +44,19 @@ static PyObject *get_value(Record *self, void *Py_UNUSED(closure))
     return bytes_of(&self->value);
 }
 
+/* The name, whatever it is: anybody may send one that is not UTF-8, and its record is to be decided all the same. */
+static PyObject *name_of(const Text *text)
+{
+    return PyUnicode_DecodeUTF8(text->chars, text->length, "backslashreplace");
+}
+
 static PyObject *get_headers(Record *self, void *Py_UNUSED(closure))
 {
     Reader reader = reader_within(&self->headers);
     Text name, value;
     PyObject *headers = PyList_New(0);
     while (headers != NULL && reader.at < reader.end && read_header(&reader, &name, &value)) {
-        PyObject *header = Py_BuildValue("s#N", name.chars, name.length, bytes_of(&value));
+        PyObject *header = Py_BuildValue("NN", name_of(&name), bytes_of(&value));
         if (header == NULL || PyList_Append(headers, header) < 0)
             Py_CLEAR(headers);
         Py_XDECREF(header);
@@ -81,7 +87,7 @@ static PyMemberDef record_members[] = {
 static PyGetSetDef record_attributes[] = {
     {"key", (getter)get_key, NULL, "bytes or None, made anew each time", NULL},
     {"value", (getter)get_value, NULL, "bytes or None, made anew each time", NULL},
-    {"headers", (getter)get_headers, NULL, "pairs of a str and bytes or None, made anew each time", NULL},
+    {"headers", (getter)get_headers, NULL, "pairs of a name and bytes or None, made anew each time; of a name that is not UTF-8, its bytes as \\xNN", NULL},
     {"checksum", (getter)get_checksum, NULL, "None: this format has one for the whole batch", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
