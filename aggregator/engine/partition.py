@@ -15,6 +15,7 @@ from aggregator.engine.catalog import CatalogFollower
 from aggregator.engine.changelog import Restore
 from aggregator.engine.closing import Agenda
 from aggregator.engine.commit import Commits
+from aggregator.engine.company import Company
 from aggregator.engine.draft import SLICE_RECORDS, Draft
 from aggregator.engine.feed import Feed
 from aggregator.engine.halt import Halt, HaltReason
@@ -53,6 +54,7 @@ class Shared:
 
     settings: AggregatorSettings
     consumer: AIOKafkaConsumer
+    company: Company
     catalog: CatalogFollower
     originals: Originals
     replies: Feed
@@ -76,7 +78,7 @@ class Partition:
         self.number = number
         self._shared = shared
         self._settings = shared.settings
-        self._sources = Sources(number, shared.consumer, shared.names)
+        self._sources = Sources(number, shared.consumer, shared.company, shared.names)
         self._sources.pause()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -105,12 +107,8 @@ class Partition:
         settings, has_more = self._settings, False
         while not self._stopping:
             self.decided = {topic: await self._sources.next_offset(topic) for topic in SOURCES}
-            read = await self._sources.read_lingering(
-                0 if has_more else settings.poll_milliseconds,
-                settings.batch_records_max,
-                settings.linger_below_records,
-                0 if has_more else settings.linger_milliseconds,
-            )
+            timeout_ms = 0 if has_more else settings.poll_milliseconds
+            read = await self._sources.read(timeout_ms, settings.batch_records_max)
             self._idle.clear()
             await self._process(tables, commits, read)
             has_more = not self._stopping and await tending.go_on()

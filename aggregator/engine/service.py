@@ -15,6 +15,7 @@ from mode import Service
 from aggregator.engine import metrics
 from aggregator.engine.catalog import CatalogFollower, CatalogStore
 from aggregator.engine.cluster import find_cluster
+from aggregator.engine.company import Company
 from aggregator.engine.feed import Feed
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.liveness import Liveness
@@ -64,6 +65,7 @@ class Engine(Service):
         catalog = CatalogFollower(self._store, names[Topic.CATALOG], settings.kafka)
         await catalog.start()
         timeout_ms = settings.transaction_timeout_seconds * SECOND_MS
+        company = Company(settings.linger_milliseconds)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=settings.kafka,
             group_id=f"{settings.topic_prefix}{settings.app_id}",
@@ -71,7 +73,8 @@ class Engine(Service):
             auto_offset_reset="none",  # what was deleted before it was read is never jumped over
             isolation_level="read_committed",
             max_partition_fetch_bytes=FETCH_BYTES,
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=company.fetch_max_wait_ms,
+            fetch_min_bytes=company.fetch_min_bytes,
             session_timeout_ms=settings.session_timeout_seconds * SECOND_MS,
             heartbeat_interval_ms=settings.session_timeout_seconds * SECOND_MS // 6,
             request_timeout_ms=timeout_ms,
@@ -84,8 +87,11 @@ class Engine(Service):
         await replies.start()
         rates = Feed(settings.kafka, names[Topic.USAGE_RATES], metrics.RATES, RATES_SECONDS)
         await rates.start()
-        self._shared = Shared(settings, consumer, catalog, originals, replies, rates, stores, names, cluster.partitions)
+        self._shared = Shared(
+            settings, consumer, company, catalog, originals, replies, rates, stores, names, cluster.partitions
+        )
         await consumer.start()
+        company.follow(consumer)
         consumer.subscribe([names[topic] for topic in SOURCES], listener=_Listener(self))
 
     async def on_stop(self) -> None:

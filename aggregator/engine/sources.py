@@ -1,6 +1,5 @@
 """The three source partitions of an owner: read through the consumer of the process, from the position in the state."""
 
-import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
@@ -10,13 +9,12 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from aiokafka.record.util import calc_crc32c
 
+from aggregator.engine.company import Company
 from aggregator.engine.halt import Halt, HaltReason
 from schemas.position import SOURCES, LastRecord, Position
-from schemas.reply import REPLY_TO
 from schemas.topics import Topic
 
 LOG_APPEND_TIME = 1
-SECOND_MS = 1_000
 _KEY = attrgetter("key")
 RECOGNISE_SECONDS_MAX = 30
 
@@ -27,9 +25,10 @@ Ends = dict[Topic, int]
 class Sources:
     """Partition `number` of each source topic."""
 
-    def __init__(self, number: int, consumer: AIOKafkaConsumer, names: dict[Topic, str]) -> None:
+    def __init__(self, number: int, consumer: AIOKafkaConsumer, company: Company, names: dict[Topic, str]) -> None:
         self._number = number
         self._consumer = consumer
+        self._company = company
         self._partitions = {topic: TopicPartition(names[topic], number) for topic in SOURCES}
         self._topics = {partition: topic for topic, partition in self._partitions.items()}
 
@@ -64,22 +63,11 @@ class Sources:
             fetched = await self._consumer.getmany(*partitions, timeout_ms=timeout_ms, max_records=records_max)
         except OffsetOutOfRangeError as error:
             raise await self._gone(error.args[0]) from error
+        self._company.note(fetched.values())
         for partition, records in fetched.items():
             if {records[0].timestamp_type, records[-1].timestamp_type} != {LOG_APPEND_TIME}:
                 raise Halt(HaltReason.NOT_APPEND_TIME, f"The topic {partition.topic} holds the producers' times")
         return {self._topics[partition]: records for partition, records in fetched.items()}
-
-    async def read_lingering(
-        self, timeout_ms: int, records_max: int, below: int, linger_ms: int
-    ) -> dict[Topic, list[Any]]:
-        """As read(), but a read of fewer than `below` records waits for company, unless somebody waits for it."""
-        records = await self.read(timeout_ms, records_max)
-        count = sum(map(len, records.values()))
-        if 0 < count < min(below, records_max) and not _wants_reply(records.values()):
-            await asyncio.sleep(linger_ms / SECOND_MS)
-            for topic, more in (await self.read(0, records_max - count)).items():
-                records[topic] = [*records.get(topic, ()), *more]
-        return records
 
     async def next_offset(self, topic: Topic) -> int:
         """The offset after what was read of a source, markers included."""
@@ -136,7 +124,3 @@ def portions(records: Sequence[Any], keys_max: int) -> Iterator[Sequence[Any]]:
 def last_record(record: Any) -> LastRecord:
     """What the state remembers of the last record it applied, to recognise the log by."""
     return LastRecord(record.offset, record.timestamp, calc_crc32c((record.key or b"") + (record.value or b"")))
-
-
-def _wants_reply(batches: Iterable[Sequence[Any]]) -> bool:
-    return any(name == REPLY_TO for records in batches for record in records for name, _ in record.headers)

@@ -99,7 +99,7 @@ async def _run(workload: ClosedWorkload, directory: Path) -> Result:
 @asynccontextmanager
 async def _servers(directory: Path) -> AsyncIterator[tuple[LocalKafka, LocalPostgres]]:
     await asyncio.to_thread(directory.mkdir)
-    kafka, postgres = LocalKafka(directory), LocalPostgres(directory)
+    kafka, postgres = LocalKafka(directory, to_measure=True), LocalPostgres(directory)
     try:
         await kafka.start()
         await postgres.start()

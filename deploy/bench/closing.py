@@ -70,7 +70,7 @@ class _Usage:
 async def bench(closings: Closings) -> dict[str, Any]:
     """Run it on a broker of its own, with one worker process."""
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
-        kafka = LocalKafka(Path(directory) / "kafka")
+        kafka = LocalKafka(Path(directory) / "kafka", to_measure=True)
         await kafka.start()
         try:
             result = await _run(closings, Settings(kafka=kafka.bootstrap, partitions=PARTITIONS), Path(directory))

@@ -85,7 +85,7 @@ async def bench(loads: GatewayLoads) -> dict[str, Any]:
     """Medians over the runs; `audited` says whether the topic holds just what was acknowledged, each event once."""
     circumstances = asdict(Circumstances.here())
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
-        options = StackOptions(data=Path(directory), partitions=PARTITIONS, only_gateway=True)
+        options = StackOptions(data=Path(directory), partitions=PARTITIONS, only_gateway=True, to_measure=True)
         async with Stack(options, lambda _: None) as stack, unpublished(stack, Path(directory)) as (http, pid):
             own = stack.pid("gateway")
             broker = stack.pid("kafka")

@@ -2,8 +2,8 @@
 
 Events come at a steady rate, whatever they take, and none asks for its verdict. The time is from just before the
 producer is given the event until a consumer of `accepted-usage` has its record: the producer, the broker's
-acknowledgement, the wait of a small batch for company, the transaction and the reader are all in it. The broker's CPU
-is that of producer and reader too.
+acknowledgement, the wait of little usage for more, the transaction and the reader are all in it. The broker's CPU is
+that of producer and reader too; it compiles what it does in the first half minute, which therefore is no part of it.
 """
 
 import asyncio

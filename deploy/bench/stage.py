@@ -29,7 +29,7 @@ class Stage:
 async def stage(workload: Workload) -> AsyncIterator[Stage]:
     """One with all of the workload in `usage-events`, until the block ends; then nothing is left of it."""
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
-        kafka = LocalKafka(Path(directory) / "kafka")
+        kafka = LocalKafka(Path(directory) / "kafka", to_measure=True)
         await kafka.start()
         try:
             settings = Settings(kafka=kafka.bootstrap, topic_prefix="run-", partitions=workload.partitions)

@@ -75,7 +75,8 @@ async def bench(loads: VerdictLoads) -> dict[str, Any]:
     once."""
     circumstances = asdict(Circumstances.here())
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
-        async with Stack(StackOptions(data=Path(directory), partitions=PARTITIONS), lambda _: None) as stack:
+        options = StackOptions(data=Path(directory), partitions=PARTITIONS, to_measure=True)
+        async with Stack(options, lambda _: None) as stack:
             target = Target.of_ready_line(stack.ready_line())
             async with Api(target) as api:
                 await create_catalog(api)

@@ -48,6 +48,8 @@ class StackOptions:
     database_url: str | None = None
     only_gateway: bool = False
     """Without aggregator, closer, projector and insights: to measure the gateway by itself."""
+    to_measure: bool = False
+    """With a broker that is slow to start and quick afterwards."""
 
 
 class Stack:
@@ -116,7 +118,7 @@ class Stack:
         options = self._options
         if not self.kafka:
             self._say("starting Kafka")
-            kafka = LocalKafka(options.data, options.kafka_port)
+            kafka = LocalKafka(options.data, options.kafka_port, to_measure=options.to_measure)
             await self._supervisor.start(await kafka.prepare())
             self.kafka = kafka.bootstrap
         if not self.database_url:

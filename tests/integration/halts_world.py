@@ -14,6 +14,7 @@ from aiokafka.errors import PolicyViolationError
 from aggregator.engine import metrics
 from aggregator.engine.catalog import CatalogFollower, CatalogStore
 from aggregator.engine.cluster import find_cluster
+from aggregator.engine.company import Company
 from aggregator.engine.feed import Feed
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.originals import Originals
@@ -127,7 +128,9 @@ async def opening(tally: Deployment, state_dir: Path | None = None, decided: int
             for feed in (replies, rates):
                 stack.push_async_callback(feed.stop)
                 await feed.start()
-            shared = Shared(settings, consumer, catalog, originals, replies, rates, stores, names, cluster.partitions)
+            shared = Shared(
+                settings, consumer, Company(0), catalog, originals, replies, rates, stores, names, cluster.partitions
+            )
             partition = Partition(HOME, shared)
             task = asyncio.create_task(partition.run())
             stack.push_async_callback(partition.stop, task)
