@@ -14,6 +14,7 @@ from typing import Any
 from deploy.bench import peer, tally
 from deploy.bench.measure import Circumstances, medians
 from deploy.bench.stage import stage
+from deploy.bench.trim import STORED_KEYS_MIN
 from deploy.bench.window import Figures
 from deploy.bench.worker import NOTHING, Own
 from deploy.bench.workload import Workload
@@ -49,7 +50,8 @@ async def bench(workload: Workload, options: Options) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as scratch:
         other = None if options.peer is None else await peer.built(options.peer, Path(scratch))
         for _ in range(options.runs):
-            async with stage(workload) as filled:
+            is_trimmed = options.peer is None and workload.stored_keys >= STORED_KEYS_MIN
+            async with stage(workload, is_trimmed=is_trimmed) as filled:
                 own.append(await tally.run(filled, options.processes, options.own))
                 if other is not None:
                     others.append(await peer.run(filled, other, options.processes, options.peer_commit_ms))

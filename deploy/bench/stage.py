@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 
+from deploy.bench.trim import BROKER_SETTINGS
 from deploy.bench.workload import Expected, Workload, publish_catalog, publish_usage
 from deploy.local.kafka import LocalKafka
 from deploy.topics import ensure_topics
@@ -23,13 +24,15 @@ class Stage:
     directory: Path
     workload: Workload
     expected: Expected
+    is_trimmed: bool = False
+    """Whether the topic need not keep what is decided, see bench.trim."""
 
 
 @asynccontextmanager
-async def stage(workload: Workload) -> AsyncIterator[Stage]:
+async def stage(workload: Workload, *, is_trimmed: bool = False) -> AsyncIterator[Stage]:
     """One with all of the workload in `usage-events`, until the block ends; then nothing is left of it."""
     with tempfile.TemporaryDirectory(prefix="tally-bench-") as directory:
-        kafka = LocalKafka(Path(directory) / "kafka", to_measure=True)
+        kafka = LocalKafka(Path(directory) / "kafka", to_measure=True, settings=BROKER_SETTINGS if is_trimmed else {})
         await kafka.start()
         try:
             settings = Settings(kafka=kafka.bootstrap, topic_prefix="run-", partitions=workload.partitions)
@@ -37,7 +40,7 @@ async def stage(workload: Workload) -> AsyncIterator[Stage]:
             async with producer(settings) as publishing:
                 await publish_catalog(publishing, settings, workload)
                 expected = await publish_usage(publishing, settings, workload)
-            yield Stage(settings, kafka, Path(directory), workload, expected)
+            yield Stage(settings, kafka, Path(directory), workload, expected, is_trimmed)
         finally:
             await kafka.stop()
 
