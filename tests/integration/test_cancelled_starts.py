@@ -9,6 +9,8 @@ from typing import TypeAlias
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from ingest.consumer import stop_consumer
+
 Client: TypeAlias = AIOKafkaConsumer | AIOKafkaProducer
 
 
@@ -22,7 +24,7 @@ async def test_cancelled_start_leaves_no_connection_open(kafka_bootstrap: str, k
             turns += 1
             client = kind(bootstrap_servers=kafka_bootstrap)
             is_started = await _start_for(client, turns)
-            await client.stop()
+            await (stop_consumer(client) if isinstance(client, AIOKafkaConsumer) else client.stop())
         gc.collect()
     assert turns > 5
     assert [str(warning.message) for warning in unclosed] == []

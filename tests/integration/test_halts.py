@@ -120,8 +120,8 @@ async def test_a_source_truncated_under_a_running_worker(tally: Deployment) -> N
     await tally.put(KEY, event(eventKey="tokens#5"), HOME)
     os.kill(worker.pid, signal.SIGCONT)
     await assert_halted(worker, HaltReason.SOURCE_TRUNCATED)
-    # The fetch that was under way when it was stopped may have brought the first of those that were deleted.
-    assert (await ledger_of(tally.settings))["received"] in (1, 2)
+    # The fetch that was under way when it was stopped may have brought some of those that were deleted, not the last.
+    assert (await ledger_of(tally.settings))["received"] in (1, 2, 3, 4)
 
 
 # Partitions
