@@ -180,19 +180,23 @@ async def test_a_worker_without_its_state_restores_it_and_counts_nothing_twice(t
     assert all(after.prev == before.positions for before, after in pairwise(chain))
 
 
+GRACE_SECONDS = "10"
+"""Enough for a worker to start, to count an event and to be killed before the period is due, on a busy machine too."""
+
+
 @pytest.mark.parametrize("keeps_state", [True, False])
 async def test_a_period_closes_though_its_worker_died_and_nothing_more_arrives(
     tally: Deployment, *, keeps_state: bool
 ) -> None:
     await tally.put(KEY, event(), HOME)
-    first = await tally.start_worker(TALLY_GRACE_SECONDS="3")
+    first = await tally.start_worker(TALLY_GRACE_SECONDS=GRACE_SECONDS)
     await tally.decided(1)
     first.kill()
     await first.communicate()
     assert await tally.records(Topic.CLOSED_PERIODS) == []
 
     state_dir = tally.state_dir if keeps_state else tally.state_dir / "another"
-    async with tally.worker(TALLY_GRACE_SECONDS="3", TALLY_STATE_DIR=str(state_dir)):
+    async with tally.worker(TALLY_GRACE_SECONDS=GRACE_SECONDS, TALLY_STATE_DIR=str(state_dir)):
         (closed,) = await tally.closed(1)
     assert (closed["sequence"], closed["lines"][0]["quantity"]) == (0, "1.500000")
 
