@@ -1,7 +1,7 @@
 """How long the broker holds little usage back, so that more comes with one fetch and is counted in one transaction.
 
 aiokafka has one fetch under way to a broker, for all partitions of a process, so this is the process's too. To hold one
-back costs the broker nothing; a worker that waits itself has fetched every few events by then.
+back is cheap for the broker; a worker that waits itself has fetched every few events by then.
 """
 
 import asyncio

@@ -134,11 +134,17 @@ async def test_headers_have_64_kib_and_no_more_however_they_come(
         assert status == expected
 
 
-async def test_headers_without_an_end_are_refused(gateway: RunningGateway) -> None:
-    async with connection(gateway) as (reader, writer):
+async def test_headers_without_an_end_are_refused_before_their_time_is_over(
+    kafka_bootstrap: str, database_url: str
+) -> None:
+    prefix = await new_topics(kafka_bootstrap, 1)
+    async with (
+        running_gateway(kafka_bootstrap, database_url, prefix, body_seconds=10 * SECONDS) as gateway,
+        connection(gateway) as (reader, writer),
+    ):
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nlong: ")
         await writer.drain()
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # what comes with the beginning of headers is not counted before they are whole
         writer.write(b"a" * (HEADER_BYTES_MAX + 1))
         assert (await answer_of(reader))[0] == 400
         assert await is_closed(reader)
