@@ -14,6 +14,7 @@ from deploy.eventloop import new_event_loop
 from deploy.flags import add_flags, checked_settings, settings_of
 from deploy.log_lines import FORMATS, LEVELS, LogSettings, redacted, write_log
 from deploy.metrics import introduce
+from deploy.responses import read_responses_in_place
 from deploy.watchdog import watched
 from schemas.errors import OperatorError
 
@@ -91,6 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = _parser(argv).parse_args(argv)
     as_json = False
     close_connections_of_cancelled_starts()
+    read_responses_in_place()
     try:
         as_json = _log(arguments)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:

@@ -14,6 +14,7 @@ import pytest
 from deploy.cancelled_starts import close_connections_of_cancelled_starts
 from deploy.local.kafka import LocalKafka
 from deploy.local.postgres import LocalPostgres
+from deploy.responses import read_responses_in_place
 from tests.containers.images import POSTGRES
 
 
@@ -28,6 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 # As in each process of Tally's: gateways that run in a test's process are stopped while they connect.
 close_connections_of_cancelled_starts()
+read_responses_in_place()
 
 # What containers publish is on this machine's loopback interface, though testcontainers may take it for a container.
 os.environ.setdefault("TESTCONTAINERS_CONNECTION_MODE", "docker_host")

@@ -7,13 +7,15 @@ transaction markers occupy offsets, so the last record's offset never tells.
 What was deleted from a changelog is missed in two ways. A log that begins after the offset from which to read on has
 lost records, because compaction never moves the begin of a log. And tables that were restored from nothing, or may
 lack a record, must account for the ledger: a unique key for each event that it has accepted, which is in the totals
-unless it was taken back.
+unless it was taken back. Each accepted event has one record and each void one more, so where that many were read all
+keys are there; where compaction left fewer, or a restore was interrupted, the keys themselves are counted, which takes
+a sixth of a restore.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -53,6 +55,7 @@ class Restore:
         self._topics = {TopicPartition(names[topic], partition): topic for topic in CHANGELOGS}
         self._bootstrap = bootstrap
         self._position_offset: int | None = None
+        self._events_read = 0
 
     async def run(self) -> int:
         """Apply the tails; returns how many records they held. Raises Halt."""
@@ -99,11 +102,10 @@ class Restore:
         """Check that the tables account for the ledger. Raises Halt."""
         position = self._tables.meta.position
         ledger = Ledger() if position is None else position.ledger
-        keys = events = 0
-        for some_keys, some_events in self._tables.counted():
-            keys, events = keys + some_keys, events + some_events
-            await asyncio.sleep(0)  # the heartbeats of the process go on
         accepted = ledger.accepted + ledger.forwarded_in_accepted
+        has_all = self._events_read == accepted + ledger.voids
+        keys = accepted if has_all else await _sum(self._tables.counted_keys())
+        events = await _sum(self._tables.counted_events())
         if (keys, events) != (accepted, accepted - ledger.voids):
             what = (
                 f"The changelogs of partition {self._partition} hold {keys} unique keys and {events} events in totals,"
@@ -137,6 +139,7 @@ class Restore:
             topic = self._topics[tp]
             offsets[topic] = records[-1].offset + 1
             if topic is Topic.ACCEPTED_USAGE:
+                self._events_read += len(records)
                 changes.put_places(_places(records))
             elif topic is Topic.USAGE_TOTALS:
                 for key, value in {record.key: record.value for record in records}.items():  # the last of each key
@@ -167,6 +170,14 @@ class Restore:
             )
             raise Halt(HaltReason.CHAIN_BROKEN, what)
         return following
+
+
+async def _sum(counts: Iterable[int]) -> int:
+    found = 0
+    for count in counts:
+        found += count
+        await asyncio.sleep(0)  # the heartbeats of the process go on
+    return found
 
 
 def _places(records: Sequence[Any]) -> dict[bytes, bytes]:

@@ -159,16 +159,19 @@ class Tables:
         with halting:
             self._database.put(_WHOLE, b"")
 
-    def counted(self) -> Iterator[tuple[int, int]]:
-        """Unique keys taken, and events in the totals of meters: of some entries at a time, for it scans everything."""
+    def counted_keys(self) -> Iterator[int]:
+        """How many unique keys are taken: of some at a time, for it scans them all."""
         options = _before(b"L")  # which must live as long as the iterator: it looks at the bound in there
         with halting:
             keys = self._database.keys(from_key=b"K", read_opt=options)
         while count := len(list(itertools.islice(keys, _COUNTED_AT_A_TIME))):
-            yield count, 0
+            yield count
+
+    def counted_events(self) -> Iterator[int]:
+        """How many events are in the totals of meters: of some totals at a time, for it scans them all."""
         events = (json.loads(value)["eventCount"] for key, value in self._scan(b"T") if not is_of_a_period(key))
         while some := list(itertools.islice(events, _COUNTED_AT_A_TIME)):
-            yield 0, sum(some)
+            yield sum(some)
 
     def due_until(self, at: int) -> Iterator[Due]:
         """The entries of the agenda up to a time in ms, the earliest first."""

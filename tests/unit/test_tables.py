@@ -1,6 +1,6 @@
 """What is read of a partition's tables ends where it must, in a real RocksDB."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,10 +49,10 @@ def test_the_totals_of_a_period_are_its_own(tables: Tables) -> None:
         del others
 
 
-def test_keys_and_events_are_counted_and_nothing_else(tables: Tables) -> None:
-    counted = tables.counted()
+@pytest.mark.parametrize("count", [Tables.counted_keys, Tables.counted_events])
+def test_keys_and_events_are_counted_and_nothing_else(tables: Tables, count: Callable[[Tables], Iterator[int]]) -> None:
+    counted = count(tables)
     first = next(counted)
     others = other_reads()
-    found = [first, *counted]
-    assert [sum(column) for column in zip(*found, strict=True)] == [80, 80]
+    assert first + sum(counted) == 80
     del others
