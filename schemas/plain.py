@@ -106,9 +106,10 @@ class Compiled(Protocol):
     def put_places(self, put: Callable[[bytes, bytes], Any], prefix: bytes, taken: dict[bytes, bytes], /) -> None:
         """put(key with the prefix, place) of each key, in the order of the keys."""
 
-    def places(self, records: Sequence[Any], name: str, /) -> dict[bytes, bytes]:
-        """The key of each record with the value of its header of a name; of several records with one key, the last.
-        Raises KeyError where one has no such header."""
+    def put_fetched(self, put: Callable[[bytes, bytes], Any], prefix: bytes, records: list[Any], name: str, /) -> bool:
+        """put(key with the prefix, value of the header of the name) of each record, in the order of the keys, and of
+        one key in the order of the offsets. Returns whether it did: it puts none where one of the records is not of
+        fetched(), or has no key. Raises KeyError where one has no such header."""
 
     def fetched(self, data: bytes, start: int, end: int, offset: int, /) -> list[Any]:
         """The records from an offset on of the batch that lies there in the bytes of a fetch, uncompressed and in

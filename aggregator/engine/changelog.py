@@ -15,7 +15,7 @@ a sixth of a restore.
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -27,7 +27,6 @@ from aggregator.engine.tables import Changes, Meta, Tables
 from aggregator.engine.transaction import PLACE_HEADER
 from aggregator.stream.consumer import stop_consumer
 from aggregator.stream.reader import REQUEST_TIMEOUT_MS
-from schemas.plain import compiled
 from schemas.position import Ledger, Position
 from schemas.timestamps import timestamp_of_own
 from schemas.topics import Topic
@@ -119,10 +118,9 @@ class Restore:
         progress_at = loop.time()
         while behind := [tp for tp, end in ends.items() if await consumer.position(tp) < end]:
             fetched = await consumer.getmany(*behind, timeout_ms=50, max_records=RECORDS_MAX)
-            records = [record for batch in fetched.values() for record in batch]
-            if records:
+            if fetched:
                 progress_at = loop.time()
-                count += len(records)
+                count += sum(map(len, fetched.values()))
                 self._apply(fetched)
             elif loop.time() - progress_at > IDLE_SECONDS_MAX:
                 what = f"The restore of partition {self._partition} got nothing for {IDLE_SECONDS_MAX} s"
@@ -131,7 +129,7 @@ class Restore:
         self._tables.write(Changes(), self._meta(self._tables.meta.position, offsets))
         return count
 
-    def _apply(self, fetched: dict[TopicPartition, Sequence[Any]]) -> None:
+    def _apply(self, fetched: dict[TopicPartition, list[Any]]) -> None:
         changes = Changes()
         position = self._tables.meta.position
         offsets = {}
@@ -140,7 +138,7 @@ class Restore:
             offsets[topic] = records[-1].offset + 1
             if topic is Topic.ACCEPTED_USAGE:
                 self._events_read += len(records)
-                changes.put_places(_places(records))
+                changes.put_places_of(records, PLACE_HEADER)
             elif topic is Topic.USAGE_TOTALS:
                 for key, value in {record.key: record.value for record in records}.items():  # the last of each key
                     changes.put_total(key, value)
@@ -178,13 +176,6 @@ async def _sum(counts: Iterable[int]) -> int:
         found += count
         await asyncio.sleep(0)  # the heartbeats of the process go on
     return found
-
-
-def _places(records: Sequence[Any]) -> dict[bytes, bytes]:
-    """The unique keys of accepted events, with their packed Places."""
-    if compiled is None:
-        return {record.key: dict(record.headers)[PLACE_HEADER] for record in records}
-    return compiled.places(records, PLACE_HEADER)
 
 
 def _restore_agenda(key: bytes, value: bytes, changes: Changes) -> None:

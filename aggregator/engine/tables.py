@@ -263,6 +263,11 @@ class Changes:
             for key in sorted(taken):
                 self.put_place(key, taken[key])
 
+    def put_places_of(self, records: list[Any], header: str) -> None:
+        """The keys of records are taken, by the Places in a header of theirs."""
+        if compiled is None or not compiled.put_fetched(self.batch.put, b"K", records, header):
+            self.put_places({record.key: dict(record.headers)[header] for record in records})
+
     def put_total(self, key: bytes, value: bytes) -> None:
         """A record of `usage-totals`."""
         self.batch.put(b"T" + key, value)

@@ -1,4 +1,4 @@
-/* Records of Kafka: accepted events as a batch of a topic holds them, what a restore wants of those, and their checksum. */
+/* Records of Kafka: accepted events as a batch of a topic holds them, and its checksum. */
 
 #include "records.h"
 #include "fetched_record.h"
@@ -118,60 +118,6 @@ static PyObject *with_headers(PyObject *Py_UNUSED(module), PyObject *accepted)
     return found;
 }
 
-/* The value of the last header of a name; NULL with an exception set. */
-static PyObject *header_in(PyObject *headers, PyObject *name)
-{
-    int is_sequence = PyList_Check(headers) || PyTuple_Check(headers); /* aiokafka has either */
-    for (Py_ssize_t i = is_sequence ? PySequence_Fast_GET_SIZE(headers) - 1 : -1; i >= 0; i--) {
-        PyObject *header = PySequence_Fast_GET_ITEM(headers, i);
-        if (!PyTuple_Check(header) || PyTuple_GET_SIZE(header) != 2)
-            continue;
-        int is_it = PyObject_RichCompareBool(PyTuple_GET_ITEM(header, 0), name, Py_EQ);
-        if (is_it)
-            return is_it < 0 ? NULL : Py_NewRef(PyTuple_GET_ITEM(header, 1));
-    }
-    PyErr_SetObject(PyExc_KeyError, name);
-    return NULL;
-}
-
-static PyObject *key_of(PyObject *record)
-{
-    return is_record(record) ? record_key((Record *)record) : PyObject_GetAttrString(record, "key");
-}
-
-static PyObject *header_of(PyObject *record, PyObject *name)
-{
-    if (is_record(record))
-        return record_header((Record *)record, name);
-    PyObject *headers = PyObject_GetAttrString(record, "headers");
-    PyObject *header = headers == NULL ? NULL : header_in(headers, name);
-    Py_XDECREF(headers);
-    return header;
-}
-
-PyDoc_STRVAR(places_doc, "places(records, name)\n--\n\n"
-                         "The key of each record with the value of its header of a name, which it must have; of several"
-                         " records with one key, the last.");
-
-static PyObject *places(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t count)
-{
-    if (!takes(count, 2, "places() takes records and a name"))
-        return NULL;
-    PyObject *records = PySequence_Fast(args[0], "records must be a sequence"), *found = NULL;
-    int failed = records == NULL || (found = PyDict_New()) == NULL;
-    for (Py_ssize_t i = 0; !failed && i < PySequence_Fast_GET_SIZE(records); i++) {
-        PyObject *record = PySequence_Fast_GET_ITEM(records, i);
-        PyObject *key = key_of(record), *place = key == NULL ? NULL : header_of(record, args[1]);
-        failed = place == NULL || PyDict_SetItem(found, key, place) < 0;
-        Py_XDECREF(key);
-        Py_XDECREF(place);
-    }
-    Py_XDECREF(records);
-    if (failed)
-        Py_CLEAR(found);
-    return found;
-}
-
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <nmmintrin.h>
 
@@ -219,7 +165,6 @@ static PyObject *crc32c(PyObject *Py_UNUSED(module), PyObject *data)
 PyMethodDef record_functions[] = {
     {"records", (PyCFunction)(void (*)(void))records, METH_FASTCALL, records_doc},
     {"with_headers", with_headers, METH_O, with_headers_doc},
-    {"places", (PyCFunction)(void (*)(void))places, METH_FASTCALL, places_doc},
     {"crc32c", crc32c, METH_O, crc32c_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -1,7 +1,6 @@
 """A batch that is written many records at a time is the one that aiokafka would have made of them one by one."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,25 +109,6 @@ def test_what_are_no_records_is_an_error(arguments: tuple[Any, ...]) -> None:
         compiled.records(*arguments)
     with pytest.raises(TypeError):
         compiled.records(bytearray(), 0, [object()], 0, 0, 100)
-
-
-def test_the_places_of_records_are_found() -> None:
-    assert compiled is not None
-    headers = [("other", b"x"), (PLACE_HEADER, b"1")]
-    records: list[Any] = [
-        SimpleNamespace(key=b"a", headers=headers),
-        SimpleNamespace(key=b"b", headers=[(PLACE_HEADER, b"2"), (PLACE_HEADER, b"3")]),
-        SimpleNamespace(key=b"a", headers=[(PLACE_HEADER, b"4")]),
-    ]
-    assert compiled.places(records, PLACE_HEADER) == {b"a": b"4", b"b": b"3"}
-    assert compiled.places(tuple(records[:1]), PLACE_HEADER) == {b"a": b"1"}
-    assert compiled.places([SimpleNamespace(key=b"a", headers=tuple(headers))], PLACE_HEADER) == {b"a": b"1"}
-    assert compiled.places([], PLACE_HEADER) == {}
-    for none in ([], [("other", b"x")], [7], None):
-        with pytest.raises(KeyError):
-            compiled.places([*records, SimpleNamespace(key=b"c", headers=none)], PLACE_HEADER)
-    with pytest.raises(AttributeError):
-        compiled.places([object()], PLACE_HEADER)
 
 
 def test_keys_are_put_in_their_order() -> None:
