@@ -35,8 +35,8 @@ from schemas.totals import PeriodState, is_of_a_period
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS_MAX = 60
-FETCH_BYTES = 1 << 20
-"""Of one partition at a time: what is copied on its way should still be in a processor's cache."""
+FETCH_BYTES = 2 << 20
+"""Of one partition at a time: with 1 MiB a restore took 12 % longer, and with 4 MiB as long, for more memory."""
 RECORDS_MAX = 20_000
 _MARKER = 1
 """The offset of a state stands before the marker of its last transaction, so a log that begins after it may lack
