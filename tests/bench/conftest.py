@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 
 from deploy.bench.peer import built
+from deploy.local import kafka
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def quick_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short form is over before an optimizing compiler pays for itself."""
+    monkeypatch.setattr(kafka, "MEASURED", kafka.QUICK_TO_START)
 
 
 @pytest.fixture
