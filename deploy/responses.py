@@ -74,8 +74,13 @@ class Responses(asyncio.BufferedProtocol):
         while (end := self._end_from(begin)) <= self._used:
             self._hand_over(bytes(memoryview(self._buffer)[begin + _SIZE.size : end]))
             begin = end
-        rest = self._buffer[begin : self._used]
         room = max(ROOM, end - begin)
+        if begin or room != len(self._buffer):
+            self._keep(begin, room)
+
+    def _keep(self, begin: int, room: int) -> None:
+        """What begins there, in a buffer with so much room."""
+        rest = self._buffer[begin : self._used]
         if room != len(self._buffer):
             self._buffer = bytearray(room)
         self._buffer[: len(rest)] = rest

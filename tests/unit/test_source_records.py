@@ -15,7 +15,6 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aggregator.engine.tables import Changes
 from aggregator.stream import source_records
 from aggregator.stream.source_records import give_out_decoded_records
 from schemas.plain import compiled
@@ -293,53 +292,6 @@ def test_what_is_no_place_in_bytes_is_an_error(arguments: tuple[Any, ...]) -> No
     assert compiled is not None
     with pytest.raises(TypeError):
         compiled.fetched(*arguments)
-
-
-@_ways
-@given(keys=st.lists(st.one_of(st.binary(max_size=3), st.sampled_from([b"a", b"ab", b"b"])), max_size=9))
-@example(keys=[b"b", b"ab", b"", b"a", b"b", b"\xff"])
-def test_the_places_of_records_are_put_in_the_order_of_their_keys(with_c: bool, keys: list[bytes]) -> None:
-    sent = [
-        Sent(number, AT, key, b"", [("place", b"former"), ("other", b"x"), ("place", b"%d" % number)])
-        for number, key in enumerate(keys)
-    ]
-    with _giving_out(with_c=with_c):
-        put = _put(Fetched(fetch_of([Batch(sent)])).records() if sent else [])
-    assert dict(put) == {b"K" + key: b"%d" % number for number, key in enumerate(keys)}
-    assert [key for key, _ in put] == sorted(key for key, _ in put)
-
-
-@_ways
-def test_records_without_a_place_or_a_key_are_errors(with_c: bool) -> None:
-    with _giving_out(with_c=with_c):
-        assert _put(Fetched(fetch_of([Batch([Sent(0, AT, b"b", b"", [("place", None)])])])).records()) == [
-            (b"Kb", None)
-        ]
-        for headers in ([], [("places", b"x")]):
-            with pytest.raises(KeyError):
-                _put(Fetched(fetch_of([Batch([Sent(0, AT, b"a", b"", headers)])])).records())
-        with pytest.raises(TypeError):
-            _put(Fetched(fetch_of([Batch([Sent(0, AT, None, b"", [("place", b"1")])])])).records())
-
-
-def _put(records: list[Any]) -> list[tuple[bytes, Any]]:
-    changes = Changes()
-    put: list[tuple[bytes, Any]] = []
-    changes.batch = SimpleNamespace(put=lambda *pair: put.append(pair))
-    changes.put_places_of(records, "place")
-    return put
-
-
-@pytest.mark.skipif(compiled is None, reason="no C compiler was there")
-def test_what_can_not_be_put_raises() -> None:
-    assert compiled is not None
-    records = compiled.fetched(data := fetch_of([Batch([Sent(0, AT, b"a", b"", [("place", b"1")])])]), 0, len(data), 0)
-    for arguments in ((), (id, "K", records, "place"), (id, b"K", (), "place"), (id, b"K", records, 7)):
-        with pytest.raises(TypeError):
-            compiled.put_fetched(*arguments)
-    with pytest.raises(ZeroDivisionError):
-        compiled.put_fetched(lambda *_: 1 // 0, b"K", records, "place")
-    assert not compiled.put_fetched(lambda *_: 1 // 0, b"K", [*records, object()], "place")
 
 
 @pytest.mark.skipif(compiled is None, reason="no C compiler was there")
