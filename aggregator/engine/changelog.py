@@ -7,9 +7,9 @@ transaction markers occupy offsets, so the last record's offset never tells.
 What was deleted from a changelog is missed in two ways. A log that begins after the offset from which to read on has
 lost records, because compaction never moves the begin of a log. And tables that were restored from nothing, or may
 lack a record, must account for the ledger: a unique key for each event that it has accepted, which is in the totals
-unless it was taken back. Each accepted event has one record and each void one more, so where that many were read all
-keys are there; where compaction left fewer, or a restore was interrupted, the keys themselves are counted, which takes
-a sixth of a restore.
+unless it was taken back. Each accepted event has one record and each void one more, so where that many were read into
+empty tables all keys are there, and no others; where compaction left fewer, or a restore was interrupted, the keys
+themselves are counted, which takes a sixth of a restore.
 """
 
 import asyncio
@@ -54,6 +54,8 @@ class Restore:
         self._topics = {TopicPartition(names[topic], partition): topic for topic in CHANGELOGS}
         self._bootstrap = bootstrap
         self._position_offset: int | None = None
+        self._had_keys = False
+        """Whether the tables had unique keys before, which may be more than the ledger knows of."""
         self._events_read = 0
 
     async def run(self) -> int:
@@ -91,6 +93,8 @@ class Restore:
             consumer.seek(tp, max(offset, begins[tp]))
             if topic is Topic.AGGREGATOR_POSITIONS and offset > 0:
                 self._position_offset = offset - 1
+            if topic is Topic.ACCEPTED_USAGE:
+                self._had_keys = offset > 0
         count = await self._read_to(consumer, ends)
         if not is_whole:
             await self._reconcile()
@@ -102,7 +106,7 @@ class Restore:
         position = self._tables.meta.position
         ledger = Ledger() if position is None else position.ledger
         accepted = ledger.accepted + ledger.forwarded_in_accepted
-        has_all = self._events_read == accepted + ledger.voids
+        has_all = not self._had_keys and self._events_read == accepted + ledger.voids
         keys = accepted if has_all else await _sum(self._tables.counted_keys())
         events = await _sum(self._tables.counted_events())
         if (keys, events) != (accepted, accepted - ledger.voids):
