@@ -17,6 +17,7 @@ from aiokafka.errors import KafkaConnectionError
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.liveness import Liveness
 from aggregator.engine.service import Engine
+from aggregator.engine.transaction import follow_at_once
 from aggregator.health import serve
 from aggregator.settings import AggregatorSettings
 from aggregator.stream.requests import encode_in_one_piece
@@ -60,6 +61,7 @@ async def run(settings: AggregatorSettings) -> None:
     serve(settings.metrics_host, settings.metrics_port, lambda: liveness.unready(time.monotonic()))
     give_out_decoded_records()
     encode_in_one_piece()
+    follow_at_once()
     app = create_app(settings, liveness)
     try:
         await _start(app, settings.kafka)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.producer import sender
 
 from aggregator.engine.halt import Halt, HaltReason
 from aggregator.engine.written_batch import WrittenBatch
@@ -27,6 +28,14 @@ LARGEST = 10
 keeps what a dead worker left open for longer, but only until the next owner of the partition begins."""
 BROKERS_TIMEOUT_MS_MAX = 900_000
 """What brokers allow by default (transaction.max.timeout.ms)."""
+AGAIN_SECONDS = 0.002
+"""How long to wait where a transaction begins before the broker has put the marks of the one before, which takes it
+milliseconds. aiokafka 0.14.0 waits for 20 ms; at 500 events a second one in fifty transactions is that soon."""
+
+
+def follow_at_once() -> None:
+    """Have all producers of this process wait no longer than that."""
+    sender.BACKOFF_OVERRIDE = AGAIN_SECONDS
 
 
 @dataclass(slots=True, frozen=True)
