@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError
+from aiokafka.errors import for_code
 
 Configs = Mapping[str, str]
 """Settings in force, by name."""
@@ -79,7 +79,7 @@ async def _configs(admin: AIOKafkaAdminClient, kind: ConfigResourceType, names: 
     for response in await admin.describe_configs([ConfigResource(kind, name) for name in names]):
         for code, message, _, name, entries in response.resources:
             if code != 0:
-                raise KafkaError(message)
+                raise for_code(code)(message)
             found[name] = {entry[0]: entry[1] for entry in entries if entry[1] is not None}
     return found
 
