@@ -3,6 +3,9 @@
 import argparse
 import asyncio
 import logging
+import os
+import select
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -97,9 +100,12 @@ def main(argv: list[str] | None = None) -> None:
         as_json = _log(arguments)
         with asyncio.Runner(loop_factory=new_event_loop) as runner:
             code = runner.run(arguments.main(arguments))
+        sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads_on():
+            sys.exit(128 + signal.SIGPIPE)
         told = _for_a_person(error)
         if as_json:
             sys.exit(_log_end(arguments.command, error, told))
@@ -108,6 +114,16 @@ def main(argv: list[str] | None = None) -> None:
         print(f"tally {arguments.command}: {redacted(str(told))}", file=sys.stderr)
         sys.exit(told.exit_code)
     sys.exit(code or 0)
+
+
+def _nobody_reads_on() -> bool:
+    """Whether what reads this process's output has ended, as `head` does. Nothing more is written then."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in output.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _for_a_person(error: BaseException) -> OperatorError | None:

@@ -141,6 +141,23 @@ def test_told_in_one_sentence(line: str, given: dict[str, str], code: int, sente
     assert told(run).endswith(".")
 
 
+def test_output_that_nobody_reads_on_ends_it_quietly(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as output:
+        run = subprocess.run(
+            [sys.executable, "-m", "deploy", "doctor", "--json", "--kafka", AWAY],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            env=environment(),
+            timeout=SECONDS_MAX,
+            check=False,
+        )
+    assert (run.returncode, run.stderr) == (128 + signal.SIGPIPE, "")
+
+
 @pytest.mark.parametrize("option", ["--http-port", "--kafka-port", "--postgres-port"])
 def test_a_taken_port_names_the_flag_that_changes_it(option: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
