@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from aggregator.engine.halt import HaltReason
 from deploy.local.directory import hold_data_directory
+from tests.integration.running_gateway import create_topics
 
 EVERYWHERE_FREE = ("--http-port", "0", "--kafka-port", "0", "--postgres-port", "0")
 AWAY = "127.0.0.1:1"
@@ -197,7 +198,7 @@ async def test_topics_that_differ_are_all_named_and_none_is_made(
 ) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic(f"{topic_prefix}usage-events", 3, 1)])
+    await create_topics(admin, [NewTopic(f"{topic_prefix}usage-events", 3, 1)])
     given = {"TALLY_KAFKA": kafka_bootstrap, "TALLY_TOPIC_PREFIX": topic_prefix}
     run = await asyncio.to_thread(tally, "topics", "--partitions", "2", cwd=tmp_path, **given)
     made = [name for name in await admin.list_topics() if name.startswith(topic_prefix)]

@@ -16,8 +16,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from aggregator.projector.job import Projector
 from aggregator.settings import ProjectorSettings
+from deploy.cluster import describe
 from deploy.migrate import migrate, migrations
 from schemas.topics import TOPICS, Topic
+from tests.integration.running_gateway import until
 from tests.integration.stream_world import eventually, working
 from tests.integration.worker import Deployment, deployment
 
@@ -133,8 +135,13 @@ async def spoil_topic(tally: Deployment, topic: Topic, setting: str, value: str)
     configs: dict[str, Any] = next(known.configs for known in TOPICS if known.topic is topic) | {setting: value}
     admin = AIOKafkaAdminClient(bootstrap_servers=tally.settings.kafka)
     await admin.start()
-    resource = ConfigResource(ConfigResourceType.TOPIC, tally.settings.topic(topic), configs)
-    await admin.alter_configs([resource])
+    name = tally.settings.topic(topic)
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs)])
+
+    async def is_in_force() -> bool:
+        return (await describe(admin, [name])).topics[name].configs[setting] == value
+
+    await until(is_in_force)
     await admin.close()
 
 
