@@ -3,7 +3,8 @@
 Events come at a steady rate, whatever they take, and none asks for its verdict. The time is from just before the
 producer is given the event until a consumer of `accepted-usage` has its record: the producer, the broker's
 acknowledgement, the wait of little usage for more, the transaction and the reader are all in it. The broker's CPU is
-that of producer and reader too; it compiles what it does in the first half minute, which therefore is no part of it.
+that of producer and reader too; it compiles what it does in the first minute and a half, which therefore is no part of
+it.
 """
 
 import asyncio

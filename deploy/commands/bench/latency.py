@@ -14,7 +14,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--rate", type=count, default=500, help="events a second (500)")
     add("--seconds", type=count, default=20, help="how long they are measured, s (20)")
-    add("--warm-up-seconds", type=counts, default=30, help="how long they come before that, s (30)")
+    add("--warm-up-seconds", type=counts, default=100, help="how long they come before that, s (100)")
     add(
         "--linger-ms",
         type=counts,
