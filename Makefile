@@ -16,9 +16,9 @@ setup: $(READY) ## make the environment in .venv, with the command .venv/bin/tal
 demo: $(READY) ## start everything on this machine, load a month of usage, show the invoices
 	@$(BIN)/tally demo
 
-test: $(READY) ## run all tests, the one that measures how fast something recovers by itself
-	$(BIN)/pytest tests/chaos/test_campaign.py
-	$(BIN)/pytest tests --ignore tests/chaos/test_campaign.py --ignore tests/containers --numprocesses 4 --dist loadgroup
+test: $(READY) ## run all tests, those that measure how fast something recovers by themselves
+	$(BIN)/pytest tests/chaos
+	$(BIN)/pytest tests --ignore tests/chaos --ignore tests/containers --numprocesses 4 --dist loadgroup
 
 test-containers: $(READY) ## build the image, run deploy/compose.yaml, and some tests on servers in containers
 	@$(BIN)/python -W ignore -c 'import docker; docker.from_env().ping()' 2>/dev/null || { \

@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of two processes that share the tests (pytest-xdist), one runs a file of slow tests whole, and all that
     look at the world of the audit, which takes long to make."""
     for item in items:
-        if {"acceptance", "bench", "chaos", "integration"} & set(item.path.parts):
+        if {"acceptance", "bench", "integration"} & set(item.path.parts):
             name = item.path.stem
             item.add_marker(pytest.mark.xdist_group("audit" if name.startswith("test_audit") else name))
 

@@ -4,25 +4,20 @@ import asyncio
 import os
 import shutil
 import signal
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
-from typing import TypeVar
 
 from tests.chaos.battle import Battle
 from tests.chaos.parts import now_ms
 from tests.chaos.points import POINTS
-from tests.chaos.stack import CLOSER, GATEWAY, KAFKA, POSTGRES, PROJECTOR, WORKER, until
+from tests.chaos.stack import CLOSER, GATEWAY, KAFKA, POSTGRES, PROJECTOR, WORKER, eventually, until
 
 Nemesis = Callable[[Battle], Awaitable[None]]
-Asked = TypeVar("Asked")
-Seen = TypeVar("Seen")
 
 SESSION_SECONDS = 6.0
 LEASE_SECONDS = 2.0
 REACHED_SECONDS = 20.0
-OPENED_SECONDS = 15.0
 COPIES_MAX = 4
 
 STANDBY = "closer-standby"
@@ -45,26 +40,18 @@ async def take_over(battle: Battle) -> None:
     with battle.claim(WORKER) as name:
         if name is None or len(battle.stack.workers) < 2:
             return
-        owned = await _eventually(battle.stack.partitions_of, name, bool)
+        owned = await eventually(battle.stack.partitions_of, name, bool)
         await asyncio.sleep(1.5 * battle.chance.random())
         if battle.chance.random() < 0.75:
             await battle.kill("take over", name)
         else:
             await battle.take_down("take over", name, signal.SIGTERM)
             await battle.stack.start(name, wait=False)
-        await _eventually(_owned, battle, owned.issubset)
+        await eventually(_owned, battle, owned.issubset)
 
 
 async def _owned(battle: Battle) -> set[int]:
     return set().union(*[await battle.stack.partitions_of(name) for name in battle.stack.workers])
-
-
-async def _eventually(ask: Callable[[Asked], Awaitable[Seen]], whom: Asked, is_enough: Callable[[Seen], bool]) -> Seen:
-    """What is seen once it is enough, or it has taken too long."""
-    end = time.monotonic() + OPENED_SECONDS
-    while not is_enough(seen := await ask(whom)) and time.monotonic() < end:  # noqa: ASYNC110 - of another process
-        await asyncio.sleep(0.2)
-    return seen
 
 
 def _writes(metrics: dict[str, float]) -> bool:
@@ -76,7 +63,7 @@ async def zombie_worker(battle: Battle) -> None:
     with battle.claim(WORKER) as name:
         if name is None or len(battle.stack.workers) < 2:
             return
-        await _eventually(battle.stack.partitions_of, name, bool)
+        await eventually(battle.stack.partitions_of, name, bool)
         battle.note("zombie worker", name)
         battle.stack.freeze(name)
         try:
@@ -92,7 +79,7 @@ async def zombie_closer(battle: Battle) -> None:
         if name != CLOSER or STANDBY in battle.stack.names():
             return
         stack = battle.stack
-        await _eventually(stack.metrics, name, _writes)
+        await eventually(stack.metrics, name, _writes)
         battle.note("zombie closer", name)
         await stack.add_closer(STANDBY, wait=False)
         try:

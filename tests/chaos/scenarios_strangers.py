@@ -17,7 +17,7 @@ from tests.chaos.customers import Usage
 from tests.chaos.evidence import log_lines
 from tests.chaos.journal import Event, Outcome
 from tests.chaos.reading import Log
-from tests.chaos.stack import ChaosStack, chaos_stack
+from tests.chaos.stack import ChaosStack, chaos_stack, eventually
 from tests.chaos.stage import IMPATIENT, Report, Stage, judged, rounds, staged
 
 GRACE_SECONDS = 3
@@ -44,7 +44,7 @@ async def wrong_clocks(directory: Path, seed: int, seconds: float) -> Report:
             for number in rounds(seconds):
                 await _transaction(stage, list(Ending)[number % len(Ending)], datetime.now(UTC) + NEAR_FUTURE)
                 for worker, wrong in workers.items():
-                    stage.did[f"owned at {wrong:+d} s"] += len(await stack.partitions_of(worker))
+                    stage.did[f"owned at {wrong:+d} s"] += len(await eventually(stack.partitions_of, worker, bool))
                 await asyncio.sleep(stage.chance.uniform(0, 3))
         await _stable(stack)
         log = Log()

@@ -8,11 +8,13 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 import asyncpg
 import httpx
@@ -34,6 +36,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 KAFKA, POSTGRES, GATEWAY, CLOSER, PROJECTOR = "kafka", "postgres", "gateway", "closer", "projector"
 WORKER = "aggregator"
+
+Asked = TypeVar("Asked")
+Seen = TypeVar("Seen")
+OPENED_SECONDS = 15.0
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -285,3 +291,11 @@ async def until(holds: Callable[[], bool], seconds: float) -> bool:
             while not holds():  # noqa: ASYNC110 - other processes bring it about
                 await asyncio.sleep(0.05)
     return holds()
+
+
+async def eventually(ask: Callable[[Asked], Awaitable[Seen]], whom: Asked, is_enough: Callable[[Seen], bool]) -> Seen:
+    """What is seen once it is enough, or it has taken too long."""
+    end = time.monotonic() + OPENED_SECONDS
+    while not is_enough(seen := await ask(whom)) and time.monotonic() < end:  # noqa: ASYNC110 - of another process
+        await asyncio.sleep(0.2)
+    return seen
