@@ -18,7 +18,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer
 
 from deploy.bench.exact import is_exact
-from deploy.bench.measure import Circumstances, cpu_seconds_of_all, medians
+from deploy.bench.measure import Circumstances, cpu_seconds_of_all, medians, stolen_cpu_seconds
 from deploy.bench.stage import Stage, producer, stage
 from deploy.bench.tally import decided
 from deploy.bench.window import followed
@@ -60,7 +60,8 @@ class Flow:
 
 @dataclass(frozen=True)
 class Figures:
-    """One run. CPU is in ms for each second of it; `audited` says whether each event was counted once."""
+    """One run. CPU is in ms for each second of it, `stolen` what the host of a virtual machine withheld from all of it;
+    `audited` says whether each event was counted once."""
 
     p50_ms: float
     p99_ms: float
@@ -68,6 +69,7 @@ class Figures:
     transactions_per_s: float
     broker_cpu_ms_per_s: float
     worker_cpu_ms_per_s: float
+    stolen_cpu_ms_per_s: float
     events: int
     audited: bool
 
@@ -79,6 +81,7 @@ class _Mark:
     at: float
     worker_cpu: float
     broker_cpu: float
+    stolen_cpu: float
 
 
 @dataclass
@@ -130,6 +133,7 @@ async def _run(on: Stage, flow: Flow, linger_ms: int) -> Figures:
         transactions_per_s=round(commits / seconds, 1),
         broker_cpu_ms_per_s=round((last.broker_cpu - first.broker_cpu) / seconds * 1_000, 1),
         worker_cpu_ms_per_s=round((last.worker_cpu - first.worker_cpu) / seconds * 1_000, 1),
+        stolen_cpu_ms_per_s=round((last.stolen_cpu - first.stolen_cpu) / seconds * 1_000, 1),
         events=len(found),
         audited=await is_exact(on.settings, on.expected),
     )
@@ -154,7 +158,9 @@ async def _send(on: Stage, flow: Flow, seen: _Seen, process: Process) -> tuple[_
 
 
 def _mark(on: Stage, process: Process) -> _Mark:
-    return _Mark(time.time(), cpu_seconds_of_all([process.pid]), cpu_seconds_of_all([on.kafka.pid]))
+    return _Mark(
+        time.time(), cpu_seconds_of_all([process.pid]), cpu_seconds_of_all([on.kafka.pid]), stolen_cpu_seconds()
+    )
 
 
 async def _see(consumer: AIOKafkaConsumer, seen: _Seen, total: int) -> None:

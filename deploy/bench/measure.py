@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _KIB_IN_MIB = 1024
+_STOLEN = 7
+"""The place among the numbers of "cpu" in /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal, ..."""
 
 
 class ProcessEnded(OperatorError):
@@ -49,6 +51,12 @@ def cpu_seconds_of_children(pid: int) -> float:
 def cpu_seconds_of_all(pids: Iterable[int]) -> float:
     """CPU seconds of these processes, and of all that they have started. Raises ProcessEnded."""
     return sum(cpu_seconds(pid) + cpu_seconds_of_children(pid) for pid in pids)
+
+
+def stolen_cpu_seconds() -> float:
+    """CPU seconds of all cores that a virtual machine wanted and its host gave to others; 0 where there is no host."""
+    _, *fields = Path("/proc/stat").read_text().partition("\n")[0].split()
+    return int(fields[_STOLEN]) / _TICKS
 
 
 def _cpu_seconds(pid: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ async def test_each_event_has_its_latency() -> None:
     found = result["linger_0_ms"]
     assert found["audited"] is True
     assert 0 < found["p50_ms"] <= found["p99_ms"] <= found["max_ms"]
+    assert found["stolen_cpu_ms_per_s"] >= 0
     assert found["events"] == 200
     assert found["transactions_per_s"] > 0
     assert result["broker_cpu_as_share_of_no_linger"] == {"linger_0_ms": 1.0}
