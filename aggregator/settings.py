@@ -31,7 +31,7 @@ class AggregatorSettings(ConsumerSettings):
     batch_records_max: int = Field(20_000, ge=1, description="records in a batch at the most")
     poll_milliseconds: int = Field(200, ge=1, description="how long a read waits for records, ms")
     linger_milliseconds: int = Field(
-        20, ge=0, description="how long little usage waits at the broker for more, while nobody awaits verdicts, ms"
+        25, ge=0, description="how long little usage waits at the broker for more, while nobody awaits verdicts, ms"
     )
     transaction_timeout_seconds: int = Field(10, ge=1, description="a transaction that takes longer ends the worker, s")
     session_timeout_seconds: int = Field(6, ge=6, description="a worker silent for longer loses its partitions, s")
